@@ -1,0 +1,1 @@
+"""The site agent: one HTTP contract in front of a driver."""

@@ -1,0 +1,1 @@
+"""A whole world on one machine: control plane, agents, operator, and the story of the demo."""

@@ -1,0 +1,1 @@
+"""The contract between operator and agent, and between agents: types only."""
