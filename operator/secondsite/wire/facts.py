@@ -1,0 +1,179 @@
+"""What a site reports of relations and operations, as it says it: never a judgement.
+
+msgspec Structs, frozen and outside the garbage collector's reach: an operator holds tens of thousands of them.
+Times are aware datetimes in UTC by the site's own clock. A field that the site does not know is None, never zero.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+Mode = Literal["None", "Primary", "Replica", "TestReplica"]
+Health = Literal["NotApplicable", "Normal", "Warning", "Critical"]
+PointType = Literal["CrashConsistent", "AppConsistent", "Synced"]
+OperationState = Literal["Running", "Succeeded", "Failed", "Interrupted", "Abandoned"]
+
+# Names of the VMReplicationState enumeration (Hyper-V PowerShell module 2.0); "Disabled" is also said of a VM
+# without a relation, where it is an expected state of EnableReplication.
+State = Literal[
+    "Disabled",
+    "ReadyForInitialReplication",
+    "InitialReplicationInProgress",
+    "WaitingForInitialReplication",
+    "Replicating",
+    "PreparedForFailover",
+    "FailedOverWaitingCompletion",
+    "FailedOver",
+    "Suspended",
+    "Error",
+    "WaitingForStartResynchronize",
+    "Resynchronizing",
+    "ResynchronizeSuspended",
+    "RecoveryInProgress",
+    "WaitingForUpdateCompletion",
+    "UpdateError",
+    "Unknown",
+]
+
+
+class Fact(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
+    """Base of all facts."""
+
+
+class Owner(Fact, frozen=True):
+    """Which vault, commanded from which cluster, enabled the relation."""
+
+    vault: str
+    control_plane: str
+
+
+class Point(Fact, frozen=True):
+    """A recovery point. `source_time` is when the source stood still for it, the instant lag is measured from."""
+
+    id: str
+    source_time: datetime
+    basis: Literal["Freeze", "Estimated"] = "Freeze"
+    type: PointType = "CrashConsistent"
+    name: str = ""
+
+
+class DiskSlot(Fact, frozen=True):
+    """Where a disk hangs in its VM: what stays the same on both sides."""
+
+    controller_type: Literal["IDE", "SCSI"]
+    controller_number: int
+    controller_location: int
+
+
+class TestVM(Fact, frozen=True):
+    """The test VM of a replica; `owner` is the identity of the test that asked for it."""
+
+    id: str
+    name: str
+    host: str
+    owner: str
+    state: Literal["Off", "Running"]
+    network: str = ""
+    recovery_point: Point | None = None
+
+
+class AdapterSetting(Fact, frozen=True):
+    """One adapter of the replica VM as it stands: where it will be connected, with which addresses."""
+
+    adapter: str
+    """Identity of the adapter: its MAC address as the source shows it."""
+    network: str = ""
+    """Empty: stays disconnected."""
+    addresses: tuple[str, ...] = ()
+    test_network: str = ""
+
+
+class Replication(Fact, frozen=True):
+    """Settings of a relation as applied (Set-VMReplication's parameters, and ours)."""
+
+    interval_seconds: int
+    retention_hours: int = 24
+    app_consistent_interval_hours: int = 0
+    rpo_target_seconds: int = 0
+    authentication: Literal["Certificate", "Kerberos"] = "Certificate"
+    compression: bool = True
+    auto_resynchronize: bool = True
+    resynchronize_start: str = "18:30"
+    resynchronize_end: str = "06:00"
+    resynchronize_time_zone: str = "UTC"
+
+
+class Relation(Fact, frozen=True):
+    """One half of a replication relation, as its own site sees it. The id of its entry is the VM's id."""
+
+    vm_id: str
+    vm_name: str
+    mode: Mode
+    state: State
+    health: Health
+    peer_site: str
+    time: datetime
+    """When the site looked."""
+    health_reasons: tuple[str, ...] = ()
+    """Stable codes, such as `resync-required`, `missed-over-20-percent`."""
+    message: str = ""
+    owner: Owner | None = None
+    epoch: int = 0
+    changes: int = 0
+    """Raised with every completed change; part of the intent of the next command."""
+    settings: Replication | None = None
+    adapters: tuple[AdapterSetting, ...] = ()
+    disks: tuple[DiskSlot, ...] = ()
+    """The disks that are replicated."""
+    storage: str = ""
+    last_replication_time: datetime | None = None
+    last_applied_time: datetime | None = None
+    last_cycle_seconds: float | None = None
+    newest_point: Point | None = None
+    point_count: int = 0
+    oldest_point_time: datetime | None = None
+    newest_app_consistent_time: datetime | None = None
+    pending_bytes: int | None = None
+    initial_total_bytes: int | None = None
+    initial_sent_bytes: int | None = None
+    bytes_per_second: float | None = None
+    cycles: int = 0
+    """Completed replication cycles since enable."""
+    test_vm: TestVM | None = None
+    served_requests: tuple[tuple[str, str], ...] = ()
+    """Pairs of request name and the last token served."""
+    seconds_outside_rpo: tuple[tuple[str, int], ...] = ()
+    """Replica's side: UTC day and seconds outside the target, 35 days."""
+
+
+class Step(Fact, frozen=True):
+    """One step of an operation."""
+
+    name: str
+    state: OperationState | Literal["Pending"]
+    message: str = ""
+
+
+class Operation(Fact, frozen=True):
+    """A command that this site began. The id of its entry is its key."""
+
+    key: str
+    verb: str
+    intent: str
+    attempt: int
+    state: OperationState
+    start_time: datetime
+    vm_id: str = ""
+    end_time: datetime | None = None
+    percent: int | None = None
+    code: str = ""
+    """A problem code, where it failed."""
+    message: str = ""
+    remedy: str = ""
+    term: int = 0
+    epoch: int = 0
+    request_name: str = ""
+    request_token: str = ""
+    steps: tuple[Step, ...] = ()
+    result: dict[str, str] = msgspec.field(default_factory=dict)

@@ -1,0 +1,106 @@
+"""The change feed: `GET /v1/changes?cursor=C&wait=S`, and one VM whole: `GET /v1/vms/{id}`."""
+
+from datetime import datetime
+
+import msgspec
+
+from secondsite.wire.facts import Fact, Operation, Point, Relation
+from secondsite.wire.inventory import VM, Association, Network, Pool, Site, TestNetwork, Tombstone
+
+
+class Item(msgspec.Struct, frozen=True, gc=False, rename="camel", tag_field="type"):
+    id: str
+    revision: int
+
+
+class RelationEntry(Item, frozen=True, tag="Relation"):
+    """Facts, or None where the relation is gone."""
+
+    facts: Relation | None = None
+
+
+class OperationEntry(Item, frozen=True, tag="Operation"):
+    facts: Operation | None = None
+
+
+class VMEntry(Item, frozen=True, tag="VM"):
+    facts: VM | None = None
+
+
+class NetworkEntry(Item, frozen=True, tag="Network"):
+    facts: Network | None = None
+
+
+class PoolEntry(Item, frozen=True, tag="Pool"):
+    facts: Pool | None = None
+
+
+class AssociationEntry(Item, frozen=True, tag="Association"):
+    facts: Association | None = None
+
+
+class TestNetworkEntry(Item, frozen=True, tag="TestNetwork"):
+    facts: TestNetwork | None = None
+
+
+class TombstoneEntry(Item, frozen=True, tag="Tombstone"):
+    facts: Tombstone | None = None
+
+
+class SiteEntry(Item, frozen=True, tag="Site"):
+    facts: Site | None = None
+
+
+Entry = (
+    RelationEntry
+    | OperationEntry
+    | VMEntry
+    | NetworkEntry
+    | PoolEntry
+    | AssociationEntry
+    | TestNetworkEntry
+    | TombstoneEntry
+    | SiteEntry
+)
+AnyFact = Relation | Operation | VM | Network | Pool | Association | TestNetwork | Tombstone | Site
+
+
+class Changes(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """One page of `GET /v1/changes`.
+
+    `whole` marks the pages of a whole answer: what none of them named is gone once `more` is False. The next call
+    passes `cursor` on, whatever else the page says.
+    """
+
+    instance: str
+    cursor: str
+    whole: bool
+    more: bool
+    time: datetime
+    settling: bool = False
+    entries: tuple[Entry, ...] = ()
+
+
+class VMDetail(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """`GET /v1/vms/{id}`: one VM whole."""
+
+    vm: VM | None = None
+    relation: Relation | None = None
+    points: tuple[Point, ...] = ()
+    operations: tuple[Operation, ...] = ()
+
+
+PAGE_SIZE = 500
+"""Most entries on one page of the feed."""
+
+ENTRY_TYPES: dict[type[Fact], type[Item]] = {
+    Relation: RelationEntry,
+    Operation: OperationEntry,
+    VM: VMEntry,
+    Network: NetworkEntry,
+    Pool: PoolEntry,
+    Association: AssociationEntry,
+    TestNetwork: TestNetworkEntry,
+    Tombstone: TombstoneEntry,
+    Site: SiteEntry,
+}
