@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from secondsite.wire.base import camel
+
 Mode = Literal["None", "Primary", "Replica", "TestReplica"]
 Health = Literal["NotApplicable", "Normal", "Warning", "Critical"]
 PointType = Literal["CrashConsistent", "AppConsistent", "Synced"]
@@ -37,7 +39,7 @@ State = Literal[
 ]
 
 
-class Fact(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
+class Fact(msgspec.Struct, frozen=True, gc=False, rename=camel, omit_defaults=True):
     """Base of all facts."""
 
 

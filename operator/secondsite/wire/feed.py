@@ -4,11 +4,12 @@ from datetime import datetime
 
 import msgspec
 
+from secondsite.wire.base import camel
 from secondsite.wire.facts import Fact, Operation, Point, Relation
 from secondsite.wire.inventory import VM, Association, Network, Pool, Site, TestNetwork, Tombstone
 
 
-class Item(msgspec.Struct, frozen=True, gc=False, rename="camel", tag_field="type"):
+class Item(msgspec.Struct, frozen=True, gc=False, rename=camel, tag_field="type"):
     id: str
     revision: int
 
@@ -65,7 +66,7 @@ Entry = (
 AnyFact = Relation | Operation | VM | Network | Pool | Association | TestNetwork | Tombstone | Site
 
 
-class Changes(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+class Changes(msgspec.Struct, frozen=True, gc=False, rename=camel):
     """One page of `GET /v1/changes`.
 
     `whole` marks the pages of a whole answer: what none of them named is gone once `more` is False. The next call
@@ -81,7 +82,7 @@ class Changes(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     entries: tuple[Entry, ...] = ()
 
 
-class VMDetail(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+class VMDetail(msgspec.Struct, frozen=True, gc=False, rename=camel):
     """`GET /v1/vms/{id}`: one VM whole."""
 
     vm: VM | None = None
