@@ -87,3 +87,7 @@ class Settings(Message):
     """Clouds to serve; empty means all."""
     bandwidth_limit_bytes_per_second: int | None = None
     """Limits what this site sends; None: no limit."""
+
+
+NO_FENCE = Fence(control_plane="", term=0, holder="")
+"""Stands in a wish until the operator that sends it puts its own in; refused by every site."""
