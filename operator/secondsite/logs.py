@@ -66,7 +66,7 @@ def _rendering(form: Format, stream: TextIO) -> list[Processor]:
     if form == "console":
         # The default formatter prints local variables, and a private key may be one.
         plain = structlog.dev.plain_traceback
-        return [structlog.dev.ConsoleRenderer(stream.isatty(), timestamp_key="time", exception_formatter=plain)]
+        return [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain, timestamp_key="time")]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
 
 
