@@ -5,11 +5,12 @@ ledger (owner, epoch, number of changes, served requests). A driver owns what th
 inventory, addresses. It reports by publishing whole facts into the feed and is told one verb at a time per VM.
 """
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from secondsite.wire.agent import Capability, Check, Settings
 from secondsite.wire.base import Message
@@ -51,6 +52,16 @@ class Command:
     """Tells progress: percent or None, and a sentence."""
 
 
+class DataTLS(Protocol):
+    """TLS of the data port. What it hands out stays good: new connections use the newest certificate and trust."""
+
+    def listener(self) -> ssl.SSLContext:
+        """For taking data: admits the agents of this vault and nobody else (`trust.handshake.peer_of` says which)."""
+
+    def dialler(self, site: str) -> ssl.SSLContext:
+        """For sending data to `site`: any other peer ends the handshake."""
+
+
 @dataclass(frozen=True)
 class SiteContext:
     """What the core lends a driver."""
@@ -59,8 +70,9 @@ class SiteContext:
     data: Path
     """Folder of its own."""
     sink: Sink
-    tls: Any
-    """Builders of TLS contexts from the agent's own certificate (trust.contexts), for the data port."""
+    tls: DataTLS
+    address: str = "127.0.0.1"
+    """Host or address on which the agent itself listens."""
 
 
 class Driver(Protocol):

@@ -21,13 +21,20 @@ class Capability(StrEnum):
 
 
 class Fence(Message):
-    """Who may command: one holder per term, terms only rise."""
+    """Who may command: one holder per term, terms only rise.
+
+    Every call that changes something carries one: in its body, or as query parameters where there is no body (DELETE).
+    """
 
     control_plane: str
     """UID of the kube-system namespace of the cluster that commands."""
     term: int = Field(ge=0)
     holder: str
     """Unique per operator process."""
+
+    def query(self) -> dict[str, str]:
+        """The parameters of a DELETE: `controlPlane`, `term`, `holder`."""
+        return {"controlPlane": self.control_plane, "term": str(self.term), "holder": self.holder}
 
 
 class AgentInfo(Message):

@@ -116,7 +116,7 @@ class Relation(Fact, frozen=True):
     health: Health
     peer_site: str
     time: datetime
-    """When the site looked."""
+    """When the site first saw it so: looking again without news changes nothing."""
     health_reasons: tuple[str, ...] = ()
     """Stable codes, such as `resync-required`, `missed-over-20-percent`."""
     message: str = ""
@@ -147,6 +147,23 @@ class Relation(Fact, frozen=True):
     """Pairs of request name and the last token served."""
     seconds_outside_rpo: tuple[tuple[str, int], ...] = ()
     """Replica's side: UTC day and seconds outside the target, 35 days."""
+
+
+class Ledger(Fact, frozen=True):
+    """What a site remembers of a VM for good, whether it holds a relation or not. The id of its entry is the VM's id.
+
+    A new relation takes the highest `released_epoch` of both sites + 1, so an enable that was interrupted goes on
+    under the same epoch, and one after a disable never meets the commands of its forerunner.
+    """
+
+    vm_id: str
+    epoch: int = 0
+    """Highest epoch of any completed command."""
+    released_epoch: int = 0
+    """Highest epoch whose relation this site has given up."""
+    changes: int = 0
+    owner: Owner | None = None
+    served_requests: tuple[tuple[str, str], ...] = ()
 
 
 class Step(Fact, frozen=True):

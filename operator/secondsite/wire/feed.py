@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 
 from secondsite.wire.base import camel
-from secondsite.wire.facts import Fact, Operation, Point, Relation
+from secondsite.wire.facts import Fact, Ledger, Operation, Point, Relation
 from secondsite.wire.inventory import VM, Association, Network, Pool, Site, TestNetwork, Tombstone
 
 
@@ -22,6 +22,10 @@ class RelationEntry(Item, frozen=True, tag="Relation"):
 
 class OperationEntry(Item, frozen=True, tag="Operation"):
     facts: Operation | None = None
+
+
+class LedgerEntry(Item, frozen=True, tag="Ledger"):
+    facts: Ledger | None = None
 
 
 class VMEntry(Item, frozen=True, tag="VM"):
@@ -55,6 +59,7 @@ class SiteEntry(Item, frozen=True, tag="Site"):
 Entry = (
     RelationEntry
     | OperationEntry
+    | LedgerEntry
     | VMEntry
     | NetworkEntry
     | PoolEntry
@@ -63,14 +68,15 @@ Entry = (
     | TombstoneEntry
     | SiteEntry
 )
-AnyFact = Relation | Operation | VM | Network | Pool | Association | TestNetwork | Tombstone | Site
+AnyFact = Relation | Operation | Ledger | VM | Network | Pool | Association | TestNetwork | Tombstone | Site
 
 
 class Changes(msgspec.Struct, frozen=True, gc=False, rename=camel):
     """One page of `GET /v1/changes`.
 
     `whole` marks the pages of a whole answer: what none of them named is gone once `more` is False. The next call
-    passes `cursor` on, whatever else the page says.
+    passes `cursor` on, whatever else the page says; it reads `instance.revision`, but only the site may rely on that.
+    A page with `settling` is no answer: it holds nothing but the Site, and the cursor that was asked for.
     """
 
     instance: str
@@ -97,6 +103,7 @@ PAGE_SIZE = 500
 ENTRY_TYPES: dict[type[Fact], type[Item]] = {
     Relation: RelationEntry,
     Operation: OperationEntry,
+    Ledger: LedgerEntry,
     VM: VMEntry,
     Network: NetworkEntry,
     Pool: PoolEntry,

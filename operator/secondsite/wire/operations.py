@@ -47,7 +47,11 @@ class Request(Message):
 
 
 class OperationRequest(Message):
-    """The body of `PUT /v1/operations/{key}`. Repeating a key returns the first answer; another body is `KeyReused`."""
+    """The body of `PUT /v1/operations/{key}`. Repeating a key returns the first answer; another body is `KeyReused`.
+
+    Not part of that comparison, because a caller that was restarted may repeat a key with others: `fence`, `expects`
+    and `deadline_seconds`.
+    """
 
     verb: Verb
     vm_id: str = ""
@@ -56,7 +60,7 @@ class OperationRequest(Message):
     request: Request | None = None
     expects: tuple[str, ...] = ()
     """States of this site's half in which the verb may start (`Disabled`: no relation); empty: any."""
-    epoch: int = 0
+    epoch: int = Field(default=0, ge=0)
     fence: Fence
     deadline_seconds: int = Field(default=3600, ge=1)
     arguments: dict[str, Any] = Field(default_factory=dict)
@@ -70,6 +74,7 @@ class OperationAnswer(Message):
     state: str
     instance: str
     revision: int
+    percent: int | None = None
     code: str = ""
     message: str = ""
     remedy: str = ""
@@ -83,5 +88,9 @@ def operation_key(vault: str, vm_id: str, epoch: int, verb: Verb, intent: str, a
 
 
 def digest(value: Message) -> str:
-    """Sixteen hex digits that are the same for equal messages; part of intents and of `settings_digest`."""
-    return hashlib.sha256(value.to_json()).hexdigest()[:16]
+    """Sixteen hex digits, the same for equal messages whoever sends them: a fence is left out.
+
+    Part of intents, of `Site.settings_digest` and of `Association.digest`.
+    """
+    text = value.model_dump_json(by_alias=True, exclude_none=True, exclude={"fence"})
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
