@@ -15,11 +15,14 @@ Reason = Literal["NoName", "WrongVault", "WrongRole", "WrongSite", "WrongAddress
 
 
 class PeerRefused(ssl.SSLCertVerificationError):
-    """A certificate of the vault's authority, but not one for this connection. `what` says which and why."""
+    """A certificate of the vault's authority, but not one for this connection.
+
+    `reason` is one word, as with every SSLError; `what` names the certificate and says why; `remedy` may be empty.
+    """
 
     def __init__(self, reason: Reason, what: str, remedy: str = "") -> None:
         super().__init__(1, f"{what}. {remedy}" if remedy else what)
-        self.refusal = reason
+        self.reason: str = reason
         self.what = what
         self.remedy = remedy
 

@@ -55,7 +55,7 @@ class VaultSSLObject(ssl.SSLObject):
         except ssl.SSLError as error:
             if not self.server_side:
                 raise
-            _log.warning("connection refused", error=str(error))
+            _log.warning("connection refused", error=str(error), reason=error.reason)
             if _was_received(error):
                 raise
             self._refusal = error
@@ -83,7 +83,7 @@ class VaultSSLSocket(ssl.SSLSocket):
             raise
         except ssl.SSLError as error:
             if self.server_side:
-                _log.warning("connection refused", error=str(error), address=_address(self))
+                _log.warning("connection refused", error=str(error), reason=error.reason, address=_address(self))
                 self._part()
             raise
 

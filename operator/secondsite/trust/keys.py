@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from typing import TypeAlias
 
@@ -39,9 +38,9 @@ def key_from_pem(pem: str) -> PrivateKey:
 
 
 def fingerprint(key: PublicKey) -> str:
-    """`SHA256:` and 43 characters of unpadded base64 over the public key (SubjectPublicKeyInfo), as ssh-keygen does."""
+    """`sha256:` and 64 hexadecimal digits over the public key (SubjectPublicKeyInfo): the form of every API field."""
     spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return "SHA256:" + base64.b64encode(hashlib.sha256(spki).digest()).decode().rstrip("=")
+    return f"sha256:{hashlib.sha256(spki).hexdigest()}"
 
 
 def make_request(key: PrivateKey) -> str:
