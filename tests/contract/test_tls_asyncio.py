@@ -4,73 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import pytest
-from aiohttp import web
-from aiohttp.typedefs import Handler
 from structlog.testing import capture_logs
 
 from secondsite.trust.contexts import client_context, reloadable, server_context, shrink_tls_buffers
-from secondsite.trust.gate import PeerRefused, SiteGate, anyone, require_role
-from secondsite.trust.handshake import peer_of
+from secondsite.trust.gate import SiteGate, anyone
 from secondsite.trust.identity import Identity, Trust
 from secondsite.trust.names import Name, Role
+from support.tls_site import HOST, fetch, listening, refusal
 from support.vault import DAY, Vault
-
-HOST = "127.0.0.1"
-
-
-@web.middleware
-async def roles(request: web.Request, handler: Handler) -> web.StreamResponse:
-    peer = peer_of(request.get_extra_info("ssl_object"))
-    try:
-        require_role(peer, (Role.OPERATOR,) if request.method != "GET" else (Role.OPERATOR, Role.READER))
-    except PeerRefused as refused:
-        return web.json_response({"code": refused.reason, "detail": refused.what}, status=403)
-    return await handler(request)
-
-
-class Site:
-    """A site that answers with the name of whoever asks, and holds `/hold` open until it is released."""
-
-    def __init__(self) -> None:
-        self.served: list[str] = []
-        self.waiting = asyncio.Event()
-        self.release = asyncio.Event()
-
-    async def who(self, request: web.Request) -> web.Response:
-        self.served.append(request.method)
-        await request.read()
-        return web.Response(text=peer_of(request.get_extra_info("ssl_object")).name.uri)
-
-    async def hold(self, _request: web.Request) -> web.Response:
-        self.waiting.set()
-        await self.release.wait()
-        return web.Response(text="kept")
-
-
-@asynccontextmanager
-async def listening(context: ssl.SSLContext) -> AsyncIterator[tuple[str, Site]]:
-    site, app = Site(), web.Application(middlewares=[roles], client_max_size=1 << 24)
-    app.router.add_get("/hold", site.hold)
-    app.router.add_route("*", "/", site.who)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, HOST, 0, ssl_context=context).start()
-        yield f"https://{HOST}:{runner.addresses[0][1]}", site
-    finally:
-        await runner.cleanup()
-
-
-async def fetch(context: ssl.SSLContext, url: str, method: str = "GET") -> tuple[int, str]:
-    connector = aiohttp.TCPConnector(ssl=context, force_close=True)
-    async with aiohttp.ClientSession(connector=connector) as session, session.request(method, url) as answer:
-        return answer.status, await answer.text()
 
 
 def dial(identity: Identity, trust: Trust, site: str = "newyork") -> ssl.SSLContext:
@@ -100,11 +46,7 @@ async def test_operator_and_agent_of_one_vault_meet(vault: Vault) -> None:
 
 async def refused(context: ssl.SSLContext, server: ssl.SSLContext) -> str:
     """What the client is told; the server must not have served anything."""
-    async with listening(server) as (url, site):
-        with pytest.raises(aiohttp.ClientError) as caught:
-            await fetch(context, url)
-        assert site.served == []
-    return str(caught.value)
+    return str(await refusal(context, server))
 
 
 async def test_the_client_is_told_that_its_authority_is_unknown(vault: Vault) -> None:

@@ -49,6 +49,8 @@ def _explained(error: BaseException) -> tuple[str, str] | None:
     if isinstance(error, PeerRefused):
         return error.what[:1].lower() + error.what[1:], error.remedy
     if isinstance(error, ssl.SSLCertVerificationError):
+        if not hasattr(error, "verify_code"):
+            return None  # aiohttp's wrapper: a subclass in name only, with the real one inside
         return _FINDINGS.get(error.verify_code, (f"its certificate is refused: {error.verify_message}", ""))
     alert = re.search(r"\[SSL: (\w+)\]", str(error))
     return _ALERTS.get(alert[1], (f"TLS ended with {alert[1]}", "")) if alert else None
