@@ -47,12 +47,18 @@ class SiteUnreachable(SecondsiteError):
 
 
 class SiteRefused(SecondsiteError):
-    """The site said no. `code` is the stable code of its problem body, `status` the HTTP status."""
+    """The site said no. `code` is the stable code of its problem body, `status` the HTTP status.
 
-    def __init__(self, what: str, remedy: str = "", *, code: str, status: int = 0) -> None:
+    `highest_term` comes with `Fenced`: the highest term that the site has seen.
+    """
+
+    def __init__(
+        self, what: str, remedy: str = "", *, code: str, status: int = 0, highest_term: int | None = None
+    ) -> None:
         super().__init__(what, remedy)
         self.code = code
         self.status = status
+        self.highest_term = highest_term
 
 
 class Superseded(SecondsiteError):

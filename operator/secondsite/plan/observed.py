@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, Literal
 
-from secondsite.api.base import Object
+from secondsite.api.kind import Object
 from secondsite.api.networkmapping import NetworkMappingSpec
 from secondsite.api.protectedvm import ProtectedVMSpec
 from secondsite.api.recoveryvault import RecoveryVaultSpec
@@ -18,7 +18,7 @@ from secondsite.api.replicationpolicy import ReplicationPolicySpec
 from secondsite.api.testfailover import TestFailoverSpec
 from secondsite.api.vmmsite import VMMSiteSpec
 from secondsite.wire.agent import AgentInfo, Check
-from secondsite.wire.facts import Operation, Relation
+from secondsite.wire.facts import Ledger, Operation, Relation
 from secondsite.wire.inventory import VM, Association, Network, Pool, Site, TestNetwork, Tombstone
 
 
@@ -69,6 +69,8 @@ class SiteView:
     networks: Mapping[str, Network] = field(default_factory=dict)
     pools: Mapping[str, Pool] = field(default_factory=dict)
     """By `network/subnet`."""
+    ledgers: Mapping[str, Ledger] = field(default_factory=dict)
+    """By VM id: what the site remembers of a VM, with or without a relation."""
     associations: Mapping[str, Association] = field(default_factory=dict)
     test_networks: Mapping[str, TestNetwork] = field(default_factory=dict)
     tombstones: Mapping[str, Tombstone] = field(default_factory=dict)

@@ -1,0 +1,105 @@
+"""The vaults' Secrets: read once, changed only with the version that was read, so that nothing is decided twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from secondsite import logs
+from secondsite.controller.kube import SECRETS, ApiError, Kube
+from secondsite.controller.vaultkeys import VaultKeys, from_secret, secret_name, to_secret
+from secondsite.errors import NotYet, SecondsiteError, Superseded
+from secondsite.plan.observed import UNKNOWN, Unknown
+from secondsite.trust.identity import Identity, OperatorIdentity
+
+VaultKey = tuple[str, str]
+"""Namespace and name of a RecoveryVault."""
+Change = Callable[[VaultKeys], VaultKeys]
+
+_TRIES = 5
+_log = logs.get(__name__)
+
+
+class Authorities:
+    """What is known of each vault's Secret: UNKNOWN until read, None where there is none."""
+
+    def __init__(self, kube: Kube, namespace: str) -> None:
+        self._kube = kube
+        self._namespace = namespace
+        self._keys: dict[VaultKey, VaultKeys | None] = {}
+        self._identities: dict[str, OperatorIdentity] = {}
+
+    def get(self, vault: VaultKey) -> VaultKeys | Unknown | None:
+        """What the last reading found. No I/O."""
+        return self._keys.get(vault, UNKNOWN)
+
+    def held(self, vault: VaultKey) -> VaultKeys | None:
+        """The keys, or None where there are none or nobody has looked yet."""
+        return self._keys.get(vault)
+
+    def identity(self, keys: VaultKeys, now: datetime) -> Identity:
+        """What the operator shows to the vault's sites; its key exists in memory only and lives for a day."""
+        minter = self._identities.setdefault(keys.signer.fingerprint, OperatorIdentity(keys.signer))
+        return minter.current(now)
+
+    async def load(self, vault: VaultKey) -> VaultKeys | None:
+        """Read the Secret. Raises SecondsiteError when it is damaged, ApiError when it cannot be asked for."""
+        try:
+            body = await self._kube.get(SECRETS, self._namespace, secret_name(*vault))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            self._keys[vault] = None
+            return None
+        keys = from_secret(body)
+        self._keys[vault] = keys
+        return keys
+
+    async def create(self, vault: VaultKey, now: datetime) -> VaultKeys:
+        """Make the authority, unless somebody made it meanwhile: then that one counts."""
+        secret = to_secret(secret_name(*vault), VaultKeys.create(now))
+        try:
+            await self._kube.create(SECRETS, self._namespace, secret)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+        keys = await self.load(vault)
+        if keys is None:
+            raise NotYet(f"The Secret of vault {vault[1]} vanished right after it was made", delay=2)
+        _log.info("certificate_authority_ready", vault=vault[1], fingerprint=keys.signer.fingerprint)
+        return keys
+
+    async def change(self, vault: VaultKey, change: Change) -> VaultKeys:
+        """Apply a change to what the Secret holds now; repeated when another wrote in between.
+
+        Raises SecondsiteError when there is no Secret, and whatever `change` raises.
+        """
+        for _ in range(_TRIES):
+            keys = await self.load(vault)
+            if keys is None:
+                raise SecondsiteError(
+                    f"The Secret {self._namespace}/{secret_name(*vault)} is gone",
+                    "Restore it from a copy; without it no site of this vault can be commanded.",
+                )
+            changed = change(keys)
+            if changed == keys:
+                return keys
+            if await self._put(vault, changed):
+                return await self._read_back(vault)
+        raise Superseded(f"Somebody else keeps changing the Secret of vault {vault[1]}")
+
+    async def _put(self, vault: VaultKey, keys: VaultKeys) -> bool:
+        name = secret_name(*vault)
+        try:
+            await self._kube.replace(SECRETS, self._namespace, name, to_secret(name, keys))
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            return False
+        return True
+
+    async def _read_back(self, vault: VaultKey) -> VaultKeys:
+        keys = await self.load(vault)
+        if keys is None:
+            raise Superseded(f"The Secret of vault {vault[1]} was deleted while it was changed")
+        return keys

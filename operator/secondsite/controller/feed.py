@@ -1,0 +1,147 @@
+"""Follows every site: one task each, which dials, measures the clock, and takes in the change feed while it lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from secondsite import logs
+from secondsite.api.kind import Object
+from secondsite.api.vmmsite import VMMSiteSpec
+from secondsite.controller.agents import Unreached
+from secondsite.controller.clients import Clients, Dialled
+from secondsite.controller.sites import SiteKey, Sites
+from secondsite.errors import NotYet, SecondsiteError
+from secondsite.trust.certificates import utc_now
+from secondsite.trust.names import Role
+
+POLL_SECONDS = 25.0
+"""How long one poll waits for news; every poll that ends tells that the site still answers."""
+CHECKS_SECONDS = 60.0
+"""How often the preflight checks are asked for."""
+_UNREGISTERED_SECONDS = 1.0
+_PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
+
+_log = logs.get(__name__)
+
+
+class Feeds:
+    """The tasks that follow the sites."""
+
+    def __init__(self, sites: Sites, clients: Clients) -> None:
+        self._sites = sites
+        self._clients = clients
+        self._wanted: dict[SiteKey, Object[VMMSiteSpec]] = {}
+        self._tasks: dict[SiteKey, asyncio.Task[None]] = {}
+
+    def sync(self, wanted: Mapping[SiteKey, Object[VMMSiteSpec]]) -> None:
+        """Follow exactly these sites. A changed endpoint is dialled at once, a site that is gone is forgotten."""
+        for key in self._tasks.keys() - wanted.keys():
+            self._stop(key)
+            self._clients.forget(key)
+            self._sites.drop(key)
+        for key, site in wanted.items():
+            before = self._wanted.get(key)
+            self._sites.suspend(key, suspended=site.spec.suspended)
+            moved = before is not None and (before.uid, before.spec.endpoint) != (site.uid, site.spec.endpoint)
+            if moved:
+                self._stop(key)
+                self._sites.unsync(key)
+        self._wanted = dict(wanted)
+        for key in wanted.keys() - self._tasks.keys():
+            self._tasks[key] = asyncio.create_task(self._follow(key), name=f"feed {key[0]}/{key[1]}")
+
+    def redial(self, key: SiteKey) -> None:
+        """Begin anew with this site: it has another certificate now, or was just registered."""
+        if key in self._tasks:
+            self._stop(key)
+            self._clients.forget(key)
+            self._tasks[key] = asyncio.create_task(self._follow(key), name=f"feed {key[0]}/{key[1]}")
+
+    async def close(self) -> None:
+        tasks = list(self._tasks.values())
+        for key in list(self._tasks):
+            self._stop(key)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _stop(self, key: SiteKey) -> None:
+        self._tasks.pop(key).cancel()
+
+    async def _follow(self, key: SiteKey) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._visit(key)
+                failures = 0
+            except NotYet as error:
+                await asyncio.sleep(error.delay)
+                continue
+            except SecondsiteError as error:
+                self._failed(key, error)
+                failures += 1
+            except Exception:  # noqa: BLE001 - see below
+                # Following must not end: a feed that stops silently is an outage that nobody sees.
+                _log.exception("feed_failed", site=key[1])
+                failures += 1
+            if failures:
+                pause = _PAUSES[min(failures, len(_PAUSES)) - 1]
+                await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, hides nothing
+
+    async def _visit(self, key: SiteKey) -> None:
+        """One conversation: who are you, and what is new, until it breaks off."""
+        dialled = self._clients.of(self._wanted[key])
+        registered = await self._meet(key, dialled)
+        if not registered:
+            await asyncio.sleep(_UNREGISTERED_SECONDS)
+            return
+        checks = asyncio.create_task(self._ask_checks(key, dialled))
+        try:
+            await self._read(key, dialled)
+        finally:
+            checks.cancel()
+
+    async def _meet(self, key: SiteKey, dialled: Dialled) -> bool:
+        """Ask the agent who it is; whether it is registered with this vault."""
+        sent = utc_now()
+        info = await dialled.client.info()
+        received = utc_now()
+        self._sites.met(key, info=info, peer=dialled.peer, skew=_skew(sent, info.time, received))
+        self._sites.contact(key, received)
+        return dialled.peer is not None and dialled.peer.name.role is Role.AGENT
+
+    async def _read(self, key: SiteKey, dialled: Dialled) -> None:
+        mirror = self._sites.mirror(key)
+        met = utc_now()
+        while self._clients.of(self._wanted[key]) is dialled:
+            # The first answer is wanted at once; later ones when there is something to tell.
+            wait = POLL_SECONDS if mirror.synced else 0.0
+            page = await dialled.client.changes(mirror.cursor, wait)
+            self._sites.contact(key, utc_now())
+            self._sites.take(key, page)
+            if page.settling:
+                await asyncio.sleep(_UNREGISTERED_SECONDS)
+            if utc_now() - met > timedelta(seconds=CHECKS_SECONDS):
+                met = utc_now()
+                await self._meet(key, dialled)
+
+    async def _ask_checks(self, key: SiteKey, dialled: Dialled) -> None:
+        while True:
+            with contextlib.suppress(SecondsiteError):
+                answer = await dialled.client.checks()
+                self._sites.checked(key, tuple(answer.checks))
+            await asyncio.sleep(CHECKS_SECONDS)
+
+    def _failed(self, key: SiteKey, error: SecondsiteError) -> None:
+        reason = error.reason if isinstance(error, Unreached) else getattr(error, "code", type(error).__name__)
+        before = self._sites.mirror(key).contact
+        self._sites.contact(key, utc_now(), failure=(str(reason), str(error)))
+        if before.reason != reason:
+            _log.warning("site_unreachable", site=key[1], reason=reason, error=str(error))
+
+
+def _skew(sent: datetime, theirs: datetime, received: datetime) -> timedelta:
+    """The site's clock minus ours, taking its answer to be from the middle of the call."""
+    return theirs - (sent + (received - sent) / 2)
