@@ -20,7 +20,7 @@ class CommonReason(StrEnum):
     """The operator has not looked at the object yet."""
     NOT_IMPLEMENTED = "NotImplemented"
     """This version of Secondsite cannot do yet what the spec asks for."""
-    SPEC_INVALID = "SpecInvalid"
+    SPEC_REFUSED = "SpecRefused"
     """The spec cannot be read or carried out; only a person can mend it."""
     REFERENCE_NOT_FOUND = "ReferenceNotFound"
     """An object that the spec names does not exist in this namespace."""

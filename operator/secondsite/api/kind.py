@@ -45,7 +45,11 @@ AGE = Column("AGE", ".metadata.creationTimestamp", "Time since the object was cr
 
 @dataclass(frozen=True)
 class Kind(Generic[S, T]):
-    """One kind of the API. `selectable` are the paths that `--field-selector` takes."""
+    """One kind of the API.
+
+    `selectable` are the paths that `--field-selector` takes, `initial_state` is `status.state` of a new object;
+    a spec that is not required is all defaults.
+    """
 
     name: str
     plural: str
@@ -56,6 +60,7 @@ class Kind(Generic[S, T]):
     columns: tuple[Column, ...]
     selectable: tuple[str, ...] = ()
     initial_state: str | None = None
+    spec_required: bool = True
 
     @property
     def singular(self) -> str:

@@ -71,7 +71,7 @@ class CertificateAuthority(Model):
     """One authority that the sites of this vault trust."""
 
     fingerprint: Word
-    """SHA-256 of the authority's certificate, as `sha256:` and 64 hexadecimal digits."""
+    """SHA-256 of the authority's public key, as `sha256:` and 64 hexadecimal digits."""
     expiry_time: Time
     """When the authority's certificate expires."""
 
@@ -151,4 +151,5 @@ RECOVERY_VAULT = Kind(
         AGE,
     ),
     selectable=(".status.protectedVMs.critical",),
+    spec_required=False,
 )
