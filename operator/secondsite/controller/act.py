@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, assert_never
 
 from secondsite import logs
@@ -16,14 +15,18 @@ from secondsite.controller.clients import Clients
 from secondsite.controller.commands import check_due, check_outcome, to_request
 from secondsite.controller.feed import Feeds
 from secondsite.controller.fence import Fences
+from secondsite.controller.ports import Key, Receipt
 from secondsite.controller.registration import Registrar
 from secondsite.controller.sites import Sites
 from secondsite.errors import SiteRefused, SpecRefused
 from secondsite.plan.actions import (
+    Action,
+    AddFinalizer,
     Associate,
     Command,
     Configure,
     CreateAuthority,
+    DeleteSelf,
     Dissociate,
     DropRegistration,
     IssueBundle,
@@ -31,9 +34,11 @@ from secondsite.plan.actions import (
     MakeTestNetwork,
     Register,
     Release,
+    RemoveFinalizer,
     RemoveTestNetwork,
     Renew,
     Reserve,
+    WriteEvidence,
 )
 from secondsite.plan.observed import Identity
 from secondsite.trust.certificates import utc_now
@@ -44,7 +49,6 @@ Site = Object[VMMSiteSpec]
 ResourceAction = (
     Associate | Dissociate | Reserve | Release | MakeTestNetwork | RemoveTestNetwork | Configure | LeaveTombstone
 )
-SiteAction = Command | ResourceAction | CreateAuthority | IssueBundle | Register | Renew | DropRegistration
 
 A = TypeVar("A")
 W = TypeVar("W", bound=Message)
@@ -61,15 +65,6 @@ class Answer(Protocol):
 
 
 _log = logs.get(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """From which position of which feed an action's effect can be seen; the turn waits for it."""
-
-    site: str
-    instance: str
-    revision: int
 
 
 class Declared:
@@ -106,7 +101,7 @@ class Actor:
         self._registrar = registrar
         self._fences = fences
 
-    async def perform(self, action: SiteAction, obj: Object[Any]) -> Effect | None:
+    async def perform(self, key: Key, action: Action, obj: Object[Any]) -> Receipt | None:
         """Carry out one action for `obj`. Raises one of the five kinds of error, never anything else on purpose."""
         match action:
             case Command():
@@ -116,9 +111,11 @@ class Actor:
                 self._sites.tell((obj.namespace, ""), "Vault", obj.name)
             case IssueBundle() | Register() | Renew() | DropRegistration():
                 await self._certify(obj.namespace, action)
+            case AddFinalizer() | RemoveFinalizer() | DeleteSelf() | WriteEvidence():
+                raise TypeError(f"{type(action).__name__} of {key} is the cluster's business, not a site's")
             case _:
                 answer = await self._under_fence(obj.namespace, action.site, _resource_call(action))
-                return Effect(action.site, answer.instance, answer.revision)
+                return Receipt(action.site, answer.instance, answer.revision)
         return None
 
     async def _certify(self, namespace: str, action: IssueBundle | Register | Renew | DropRegistration) -> None:
@@ -141,12 +138,12 @@ class Actor:
                 assert_never(action)
         self._sites.tell((namespace, site.name), "Contact", "")
 
-    async def _command(self, namespace: str, command: Command) -> Effect:
+    async def _command(self, namespace: str, command: Command) -> Receipt:
         view = self._sites.view(namespace, command.site)
         check_due(command, view.operations.get(command.vm_id, ()), utc_now() + view.skew)
         identity = self._identity(namespace, command.site)
 
-        async def send(client: AgentClient, fence: Fence) -> Effect:
+        async def send(client: AgentClient, fence: Fence) -> Receipt:
             key, request = to_request(command, view, identity, fence)
             answer = await client.start(key, request)
             _log.info(
@@ -158,7 +155,7 @@ class Actor:
                 state=answer.state,
             )
             check_outcome(command, answer.state, answer.code, answer.message, answer.remedy)
-            return Effect(command.site, answer.instance, answer.revision)
+            return Receipt(command.site, answer.instance, answer.revision)
 
         return await self._under_fence(namespace, command.site, send)
 
@@ -184,14 +181,14 @@ class Actor:
 def _resource_call(action: ResourceAction) -> Call[Answer]:  # noqa: PLR0911 - a table
     """The call that puts or deletes one of the site's resources."""
     match action:
-        case Associate(id=id_, wish=wish):
-            return lambda client, fence: client.associate(id_, _with(wish, fence))
-        case Reserve(vm_id=vm_id, adapter=adapter, wish=wish):
-            return lambda client, fence: client.reserve(vm_id, adapter, _with(wish, fence))
-        case MakeTestNetwork(id=id_, wish=wish):
-            return lambda client, fence: client.make_test_network(id_, _with(wish, fence))
-        case LeaveTombstone(id=id_, wish=wish):
-            return lambda client, fence: client.leave_tombstone(id_, _with(wish, fence))
+        case Associate(id=id_, wish=association):
+            return lambda client, fence: client.associate(id_, _with(association, fence))
+        case Reserve(vm_id=vm_id, adapter=adapter, wish=reservation):
+            return lambda client, fence: client.reserve(vm_id, adapter, _with(reservation, fence))
+        case MakeTestNetwork(id=id_, wish=network):
+            return lambda client, fence: client.make_test_network(id_, _with(network, fence))
+        case LeaveTombstone(id=id_, wish=tombstone):
+            return lambda client, fence: client.leave_tombstone(id_, _with(tombstone, fence))
         case Configure(settings=settings):
             return lambda client, fence: client.configure(_with(settings, fence))
         case Dissociate(id=id_):

@@ -183,7 +183,7 @@ def why_unreached(error: BaseException) -> tuple[str, str, str]:
     """A stable reason, what came back, and a remedy, for an exception of the transport."""
     for cause in _causes(error):
         if isinstance(cause, PeerRefused):
-            return f"Peer{cause.refusal}", cause.what, cause.remedy
+            return f"Peer{cause.reason}", cause.what, cause.remedy
         if isinstance(cause, ssl.SSLError):
             text = str(cause)
             expired = "certificate has expired" in text or "CERTIFICATE_EXPIRED" in text

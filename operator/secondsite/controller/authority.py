@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
@@ -17,21 +18,45 @@ VaultKey = tuple[str, str]
 Change = Callable[[VaultKeys], VaultKeys]
 
 _TRIES = 5
+_REFRESH_SECONDS = 60.0
 _log = logs.get(__name__)
 
 
 class Authorities:
     """What is known of each vault's Secret: UNKNOWN until read, None where there is none."""
 
-    def __init__(self, kube: Kube, namespace: str) -> None:
+    def __init__(self, kube: Kube, namespace: str, listener: Callable[[VaultKey], None]) -> None:
         self._kube = kube
         self._namespace = namespace
+        self._listener = listener
+        self._watches: dict[VaultKey, asyncio.Task[None]] = {}
         self._keys: dict[VaultKey, VaultKeys | None] = {}
         self._identities: dict[str, OperatorIdentity] = {}
 
     def get(self, vault: VaultKey) -> VaultKeys | Unknown | None:
         """What the last reading found. No I/O."""
         return self._keys.get(vault, UNKNOWN)
+
+    def wanted(self, vault: VaultKey) -> None:
+        """Keep what is known of this vault's Secret fresh from now on; `listener` hears of what changes."""
+        if vault not in self._watches:
+            self._watches[vault] = asyncio.create_task(self._watch(vault), name=f"vault {vault[0]}/{vault[1]}")
+
+    async def close(self) -> None:
+        for watch in self._watches.values():
+            watch.cancel()
+        await asyncio.gather(*self._watches.values(), return_exceptions=True)
+
+    async def _watch(self, vault: VaultKey) -> None:
+        while True:
+            before = self.get(vault)
+            try:
+                found = await self.load(vault)
+                if before is UNKNOWN or before != found:
+                    self._listener(vault)
+            except SecondsiteError as error:
+                _log.warning("vault_unreadable", vault=vault[1], error=str(error))
+            await asyncio.sleep(_REFRESH_SECONDS if self.get(vault) is not UNKNOWN else 1.0)
 
     def held(self, vault: VaultKey) -> VaultKeys | None:
         """The keys, or None where there are none or nobody has looked yet."""

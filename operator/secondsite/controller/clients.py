@@ -10,7 +10,7 @@ from secondsite.api.kind import Object
 from secondsite.api.vmmsite import VMMSiteSpec
 from secondsite.controller.agents import AgentClient
 from secondsite.controller.authority import Authorities
-from secondsite.controller.sites import SiteKey
+from secondsite.controller.ports import SiteKey
 from secondsite.controller.vaultkeys import VaultKeys
 from secondsite.errors import NotYet
 from secondsite.trust.bundle import endpoint_host
@@ -72,6 +72,10 @@ class Clients:
         if keys is None:
             raise NotYet(f"Vault {site.spec.vault_ref.name} has no certificate authority yet", delay=1)
         return keys
+
+    def orphaned(self, site: Object[VMMSiteSpec]) -> bool:
+        """Whether the site's vault certainly has no authority, so that nobody can be believed there."""
+        return self._authorities.get((site.namespace, site.spec.vault_ref.name)) is None
 
     def forget(self, key: SiteKey) -> None:
         """Let the client go, with the connections that it holds."""

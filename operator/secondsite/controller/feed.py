@@ -13,7 +13,9 @@ from secondsite.api.kind import Object
 from secondsite.api.vmmsite import VMMSiteSpec
 from secondsite.controller.agents import Unreached
 from secondsite.controller.clients import Clients, Dialled
-from secondsite.controller.sites import SiteKey, Sites
+from secondsite.controller.ports import SiteKey
+from secondsite.controller.probe import vault_at
+from secondsite.controller.sites import Sites
 from secondsite.errors import NotYet, SecondsiteError
 from secondsite.trust.certificates import utc_now
 from secondsite.trust.names import Role
@@ -92,6 +94,8 @@ class Feeds:
 
     async def _visit(self, key: SiteKey) -> None:
         """One conversation: who are you, and what is new, until it breaks off."""
+        if self._clients.orphaned(self._wanted[key]):
+            self._sites.foreign(key, await vault_at(self._wanted[key].spec.endpoint))
         dialled = self._clients.of(self._wanted[key])
         registered = await self._meet(key, dialled)
         if not registered:

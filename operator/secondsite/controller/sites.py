@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from secondsite.controller.ports import News, Receipt, SiteKey
 from secondsite.plan.observed import UNKNOWN, Contact, SiteView, Unknown
 from secondsite.trust.certificates import Peer
 from secondsite.wire.agent import AgentInfo, Check
 from secondsite.wire.facts import Ledger, Operation, Relation
 from secondsite.wire.feed import Changes, Item
 from secondsite.wire.inventory import VM, Association, Network, Pool, Site, TestNetwork, Tombstone
-
-SiteKey = tuple[str, str]
-"""Namespace and name of a VMMSite."""
-News = Callable[[SiteKey, str, str], None]
-"""Told of every change: site, type of fact (or `Contact`), id."""
 
 _KEPT_OPERATIONS = 40
 """Ended operations remembered per VM; the site itself remembers them for more than a year."""
@@ -35,6 +30,8 @@ class SiteMirror:
     """Whose certificate was shown at the last connection."""
     checks: tuple[Check, ...] | Unknown = UNKNOWN
     skew: timedelta = timedelta(0)
+    foreign: str | None = None
+    """Vault whose agent answered a probe, empty for none; None: not probed."""
     synced: bool = False
     suspended: bool = False
     instance: str = ""
@@ -103,7 +100,7 @@ class SiteMirror:
         if facts == before:
             return None
         self._set(kind, entry.id, facts)
-        return kind, entry.id
+        return kind, _subject(entry.id, facts, before)
 
     def _forget_unnamed(self) -> list[tuple[str, str]]:
         named, self._named = self._named, defaultdict(set)
@@ -160,6 +157,12 @@ class SiteMirror:
         mine = [now] if isinstance(now, Operation) else []
         ordered = sorted([*others, *mine], key=lambda op: (op.start_time, op.attempt))
         self.operations[operation.vm_id] = tuple(ordered[-_KEPT_OPERATIONS:])
+
+
+def _subject(id_: str, facts: object, before: object) -> str:
+    """Whom the news is about: an operation's is its VM."""
+    operation = facts or before
+    return operation.vm_id if isinstance(operation, Operation) else id_
 
 
 class Sites:
@@ -222,6 +225,20 @@ class Sites:
         """Whether enough is known to report on the site: it has told everything once, or does not answer."""
         mirror = self._mirrors.get((namespace, name))
         return mirror is not None and (mirror.synced or mirror.contact.answer == "Unreachable")
+
+    def reached(self, namespace: str, receipt: Receipt) -> bool:
+        """Whether the mirror shows what the receipt stands for; an instance that has ended shows nothing more."""
+        mirror = self._mirrors.get((namespace, receipt.site))
+        if mirror is None or (mirror.instance and mirror.instance != receipt.instance):
+            return True
+        return mirror.revision >= receipt.revision
+
+    def foreign(self, key: SiteKey, vault_id: str) -> None:
+        """Note what a probe found while we hold no authority: the vault whose agent answers, or empty."""
+        mirror = self.mirror(key)
+        if mirror.foreign != vault_id:
+            mirror.foreign = vault_id
+            self.tell(key, "Contact", "")
 
     def suspend(self, key: SiteKey, *, suspended: bool) -> None:
         mirror = self.mirror(key)
