@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -161,6 +163,28 @@ async def test_a_revoked_client_is_cut_off_at_once_and_logged(vault: Vault) -> N
                 server_context(vault.agent("newyork"), vault.trust(revoked=[operator.peer.serial])),
             )
     assert f"(serial {operator.peer.serial:x}) was revoked" in log[0]["error"]
+
+
+async def test_a_refused_client_that_goes_on_talking_is_hung_up_on(vault: Vault) -> None:
+    operator = vault.operator()
+    client = dial(operator, vault.trust())
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    def insist(port: int) -> bytes:
+        with socket.create_connection((HOST, port), timeout=10) as raw, client.wrap_socket(raw) as secure:
+            with contextlib.suppress(ConnectionError):
+                secure.sendall(request)
+                heard = secure.recv(1)
+                secure.sendall(request)
+                return heard + socket.socket.recv(secure, 1)
+            return b""
+
+    with capture_logs() as log:
+        server = server_context(vault.agent("newyork"), vault.trust(revoked=[operator.peer.serial]))
+        async with listening(server) as (url, site):
+            assert await asyncio.to_thread(insist, int(url.rpartition(":")[2])) == b""
+            assert site.served == []
+    assert len(log) == 1
 
 
 async def test_a_revoked_site_is_refused_by_the_one_that_dials(vault: Vault) -> None:

@@ -12,6 +12,7 @@ import pytest
 from secondsite.errors import SecondsiteError
 from secondsite.trust.contexts import server_context
 from secondsite.trust.files import remove_durably, write_durably
+from secondsite.trust.gate import PeerRefused, SiteGate
 from secondsite.trust.identity import Identity, OperatorIdentity, Trust, check_issued
 from secondsite.trust.keys import key_to_pem, new_key
 from secondsite.trust.names import Name, Role
@@ -56,6 +57,14 @@ def test_a_new_certificate_is_installed_only_if_it_is_for_this_key_name_and_vaul
         check_issued(good, key_to_pem(key), vault.trust(), elsewhere)
     with pytest.raises(SecondsiteError, match="not signed by an authority of its vault"):
         check_issued(good, key_to_pem(key), Vault().trust(), name)
+
+
+def test_only_a_site_is_let_in_where_a_site_was_dialled() -> None:
+    vault, gate = Vault(), SiteGate("newyork", "127.0.0.1")
+    for identity in (vault.operator(), vault.reader()):
+        with pytest.raises(PeerRefused, match="it takes role agent or bootstrap"):
+            gate(identity.peer)
+    assert gate.seen is None
 
 
 def test_a_damaged_identity_never_becomes_a_context() -> None:
