@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from secondsite.api.kind import Object
 from secondsite.api.vmmsite import VMMSiteSpec
-from secondsite.plan.actions import Action
 from secondsite.plan.observed import UNKNOWN, Identity, Registration, SiteView, Unknown
 from secondsite.wire.agent import Check
 
@@ -31,7 +30,8 @@ SiteKey = tuple[str, str]
 News = Callable[[SiteKey, str, str], None]
 """Told on the loop of every change at a site: which site, type of fact (or `Contact`), id.
 
-For Relation, VM and Operation the id is that of the VM (empty: the site's own operation).
+For Relation, VM and Operation the id is that of the VM (empty: the site's own operation). Of a vault's authority it is
+told with an empty site, type `Vault` and the vault's name.
 """
 
 
@@ -45,13 +45,15 @@ class SiteFacts:
     checks: tuple[Check, ...] | Unknown = UNKNOWN
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Protocol):
     """Where in a site's feed the effect of an accepted command can be seen."""
 
-    site: str
-    instance: str
-    revision: int
+    @property
+    def site(self) -> str: ...
+    @property
+    def instance(self) -> str: ...
+    @property
+    def revision(self) -> int: ...
 
 
 class SitesPort(Protocol):
@@ -97,6 +99,9 @@ class VaultsPort(Protocol):
 class ActorPort(Protocol):
     """Performs the actions that concern a site or a vault's authority."""
 
-    async def perform(self, key: Key, action: Action, obj: Object[Any]) -> Receipt | None:
-        """Do it, once. Raises the kinds of `secondsite.errors`; an exception of any other sort is a defect."""
+    async def perform(self, action: Any, obj: Object[Any]) -> Receipt | None:
+        """Do one of the actions that concern a site or keys, once.
+
+        Raises the kinds of `secondsite.errors`; an exception of any other sort is a defect.
+        """
         ...

@@ -1,0 +1,229 @@
+"""Gathers what a turn may know, from the catalogue and the mirrors only: no I/O, nothing copied that is large."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from secondsite.api.base import Model
+from secondsite.api.kind import Object
+from secondsite.api.networkmapping import NetworkMappingSpec
+from secondsite.api.protectedvm import ProtectedVMSpec
+from secondsite.api.recoveryvault import RecoveryVaultSpec
+from secondsite.api.replicationpolicy import CloudPair, ReplicationPolicySpec
+from secondsite.api.testfailover import TestFailoverSpec
+from secondsite.api.vmmsite import VMMSiteSpec
+from secondsite.controller.catalogue import Catalogue, Entry
+from secondsite.controller.machines import Machines, find_id
+from secondsite.controller.ports import Key, SitesPort, VaultsPort
+from secondsite.controller.references import MAPPING, POLICY, SITE, TEST, VAULT, VM
+from secondsite.plan.observed import (
+    MappingWorld,
+    PolicyWorld,
+    SiteWorld,
+    TestWorld,
+    VaultWorld,
+    VMSummary,
+    VMWorld,
+)
+
+S = TypeVar("S", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """Builds the world of one object. Every method is a reading of memory."""
+
+    catalogue: Catalogue
+    sites: SitesPort
+    vaults: VaultsPort
+    machines: Machines
+
+    def vault(self, vault: Object[RecoveryVaultSpec], now: datetime) -> VaultWorld:
+        namespace, name = vault.namespace, vault.name
+        return VaultWorld(
+            now=now,
+            vault=vault,
+            identity=self.vaults.identity(namespace, name),
+            authorities=self.vaults.authorities(namespace, name),
+            foreign_sites=self.vaults.foreign_sites(namespace, name),
+            sites=tuple((entry.key.name, entry.verdict.ready) for entry in self._sorted(SITE, namespace)),
+            vms=self._summaries(self.catalogue.entries(VM, namespace)),
+            users=self._users(Key(VAULT, namespace, name)),
+        )
+
+    def site(self, site: Object[VMMSiteSpec], now: datetime) -> SiteWorld:
+        namespace, key = site.namespace, Key(SITE, site.namespace, site.name)
+        facts = self.sites.facts(namespace, site.name)
+        protected = self.catalogue.graph.referrers(key, VM)
+        return SiteWorld(
+            now=now,
+            site=site,
+            vault=self._object(VAULT, namespace, site.spec.vault_ref.name),
+            identity=self.vaults.identity(namespace, site.spec.vault_ref.name),
+            view=self.sites.view(namespace, site.name),
+            peer=facts.peer,
+            certificate_expiry=facts.certificate_expiry,
+            registration=facts.registration,
+            checks=facts.checks,
+            users=self._users(key),
+            protected=frozenset(filter(None, map(self.machines.id_of, protected))),
+        )
+
+    def policy(self, policy: Object[ReplicationPolicySpec], now: datetime) -> PolicyWorld:
+        namespace, key = policy.namespace, Key(POLICY, policy.namespace, policy.name)
+        names = sorted({end.site_ref.name for pair in policy.spec.cloud_pairs for end in (pair.source, pair.target)})
+        users = (self.catalogue.get(user) for user in sorted(self.catalogue.graph.referrers(key, VM)))
+        vault = self._vault_of(namespace, names[0]) if names else ""
+        return PolicyWorld(
+            now=now,
+            policy=policy,
+            identity=self.vaults.identity(namespace, vault),
+            sites={name: self.sites.view(namespace, name) for name in names},
+            site_objects=self._site_objects(namespace, names),
+            others=tuple(other for other in self._oldest(POLICY, namespace) if other.name != policy.name),
+            users=self._summaries(entry for entry in users if entry),
+        )
+
+    def mapping(self, mapping: Object[NetworkMappingSpec], now: datetime) -> MappingWorld:
+        namespace, spec = mapping.namespace, mapping.spec
+        pair = {spec.source.site_ref.name, spec.target.site_ref.name}
+        worlds = (self.vm(vm, now) for vm in self._vms_between(namespace, pair))
+        return MappingWorld(
+            now=now,
+            mapping=mapping,
+            source=self.sites.view(namespace, spec.source.site_ref.name),
+            target=self.sites.view(namespace, spec.target.site_ref.name),
+            site_objects=self._site_objects(namespace, pair),
+            others=tuple(other for other in self._oldest(MAPPING, namespace) if other.name != mapping.name),
+            vms=tuple(worlds),
+        )
+
+    def vm(self, vm: Object[ProtectedVMSpec], now: datetime) -> VMWorld:
+        namespace, key = vm.namespace, Key(VM, vm.namespace, vm.name)
+        source_name = vm.spec.vm.site_ref.name
+        source = self.sites.view(namespace, source_name)
+        self.machines.note(key, find_id(vm.spec, source) if source.known else "")
+        policy: Object[ReplicationPolicySpec] | None = self._object(POLICY, namespace, vm.spec.policy_ref.name)
+        pair = pair_for(policy, vm.spec)
+        target_name = pair.target.site_ref.name if pair else ""
+        vault = self._vault_of(namespace, source_name)
+        entry = self.catalogue.get(key)
+        return VMWorld(
+            now=now,
+            vm=vm,
+            identity=self.vaults.identity(namespace, vault),
+            vault=self._object(VAULT, namespace, vault),
+            policy=policy,
+            source_site=self._object(SITE, namespace, source_name),
+            target_site=self._object(SITE, namespace, target_name),
+            source=source,
+            target=self.sites.view(namespace, target_name) if pair else None,
+            mappings=self._mappings(namespace, {source_name, target_name}),
+            tests=tuple(test.name for test in self._open_tests(key)),
+            association=association_id(pair) if pair else "",
+            known_vm_id=str(entry.memory.get("vmID", "")) if entry else "",
+        )
+
+    def test(self, test: Object[TestFailoverSpec], now: datetime) -> TestWorld:
+        namespace, names = test.namespace, [ref.name for ref in test.spec.protected_vm_refs or ()]
+        members: dict[str, VMWorld | None] = {}
+        others: dict[str, str] = {}
+        for name in names:
+            member = self.catalogue.object(Key(VM, namespace, name))
+            members[name] = self.vm(member, now) if member else None
+            older = [other for other in self._open_tests(Key(VM, namespace, name)) if _age(other) < _age(test)]
+            if older:
+                others[name] = older[0].name
+        entry = self.catalogue.get(Key(TEST, namespace, test.name))
+        vaults = {world.vault.name: world.vault for world in members.values() if world and world.vault}
+        vault = next(iter(vaults.values()), None)
+        return TestWorld(
+            now=now,
+            test=test,
+            identity=self.vaults.identity(namespace, vault.name if vault else ""),
+            vault=vault,
+            members=members,
+            others=others,
+            started=_started(entry),
+            status=entry.memory if entry else {},
+        )
+
+    def _object(self, kind: str, namespace: str, name: str) -> Object[Any] | None:
+        return self.catalogue.object(Key(kind, namespace, name))
+
+    def _vault_of(self, namespace: str, site: str) -> str:
+        found = self._object(SITE, namespace, site)
+        return found.spec.vault_ref.name if found else ""
+
+    def _site_objects(self, namespace: str, names: Iterable[str]) -> dict[str, Object[VMMSiteSpec]]:
+        found = {name: self._object(SITE, namespace, name) for name in names}
+        return {name: site for name, site in found.items() if site}
+
+    def _sorted(self, kind: str, namespace: str) -> list[Entry]:
+        return sorted(self.catalogue.entries(kind, namespace), key=lambda entry: entry.key)
+
+    def _oldest(self, kind: str, namespace: str) -> list[Object[Any]]:
+        found = (entry.object for entry in self.catalogue.entries(kind, namespace))
+        return sorted((one for one in found if one), key=_age)
+
+    def _users(self, key: Key) -> tuple[str, ...]:
+        return tuple(f"{user.kind}/{user.name}" for user in sorted(self.catalogue.graph.referrers(key)))
+
+    def _summaries(self, entries: Iterable[Entry]) -> tuple[VMSummary, ...]:
+        return tuple(entry.verdict.summary(entry.key.name) for entry in entries)
+
+    def _vms_between(self, namespace: str, pair: set[str]) -> list[Object[ProtectedVMSpec]]:
+        """The ProtectedVMs that replicate between these two sites, either way."""
+        found: list[Object[ProtectedVMSpec]] = []
+        for name in sorted(pair):
+            for key in sorted(self.catalogue.graph.referrers(Key(SITE, namespace, name), VM)):
+                vm = self.catalogue.object(key)
+                policy = self._object(POLICY, namespace, vm.spec.policy_ref.name) if vm else None
+                clouds = pair_for(policy, vm.spec) if vm else None
+                if vm and clouds and clouds.target.site_ref.name in pair:
+                    found.append(vm)
+        return found
+
+    def _mappings(self, namespace: str, names: set[str]) -> tuple[Object[NetworkMappingSpec], ...]:
+        keys: set[Key] = set()
+        for name in names - {""}:
+            keys |= self.catalogue.graph.referrers(Key(SITE, namespace, name), MAPPING)
+        found = (self.catalogue.object(key) for key in keys)
+        return tuple(sorted((mapping for mapping in found if mapping), key=_age))
+
+    def _open_tests(self, vm: Key) -> list[Object[TestFailoverSpec]]:
+        """The TestFailovers of a VM that are not cleaned up, oldest first."""
+        entries = (self.catalogue.get(key) for key in self.catalogue.graph.referrers(vm, TEST))
+        found = [entry.object for entry in entries if entry and entry.object and not _complete(entry)]
+        return sorted(found, key=_age)
+
+
+def pair_for(policy: Object[ReplicationPolicySpec] | None, spec: ProtectedVMSpec) -> CloudPair | None:
+    """The policy's pair of clouds for a VM; None where there is none."""
+    wanted = (spec.vm.site_ref.name, spec.vm.cloud)
+    pairs = policy.spec.cloud_pairs if policy else ()
+    return next((pair for pair in pairs if (pair.source.site_ref.name, pair.source.cloud) == wanted), None)
+
+
+def association_id(pair: CloudPair) -> str:
+    """What both sites call the association of two clouds; policies with the same pair share it."""
+    ends = (pair.source.site_ref.name, pair.source.cloud, pair.target.site_ref.name, pair.target.cloud)
+    return hashlib.sha256("\n".join(ends).encode()).hexdigest()[:16]
+
+
+def _age(obj: Object[S]) -> tuple[datetime, str]:
+    return obj.creation_timestamp, obj.uid
+
+
+def _complete(entry: Entry) -> bool:
+    return entry.verdict.conditions.get("Complete") == "True"
+
+
+def _started(entry: Entry | None) -> datetime | None:
+    steps = entry.memory.get("steps") if entry else None
+    times = [str(step["startTime"]) for step in steps or () if step.get("startTime")]
+    return min(map(datetime.fromisoformat, times), default=None)
