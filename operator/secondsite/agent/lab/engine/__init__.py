@@ -1,1 +1,67 @@
-"""The replication engine: tracked disks, frames on the wire, immutable layers, thin clones."""
+"""The replication engine: tracked disks, frames on the wire, immutable layers, thin clones.
+
+A handful of verbs on disks, all blocking and thread-safe. It knows nothing of Kubernetes, operators or health.
+"""
+
+from secondsite.agent.lab.engine.bucket import TokenBucket
+from secondsite.agent.lab.engine.client import PeerClient
+from secondsite.agent.lab.engine.clone import Clone
+from secondsite.agent.lab.engine.disk import SourceDisk
+from secondsite.agent.lab.engine.errors import (
+    DamagedBlock,
+    EngineError,
+    HeadConflict,
+    LinkError,
+    MapNotTrusted,
+    PeerRefused,
+    PointInUse,
+    Stopped,
+    StoreDamaged,
+    StoreLocked,
+    UnknownClone,
+    UnknownPoint,
+)
+from secondsite.agent.lab.engine.retention import retention
+from secondsite.agent.lab.engine.server import DataServer
+from secondsite.agent.lab.engine.source import ReplicationSource
+from secondsite.agent.lab.engine.store import TargetStore
+from secondsite.agent.lab.engine.types import (
+    BlockRef,
+    CloneInfo,
+    CycleResult,
+    Freeze,
+    Progress,
+    RecoveryPoint,
+)
+from secondsite.wire.peer import BLOCK_BYTES, CycleKind
+
+__all__ = [
+    "BLOCK_BYTES",
+    "BlockRef",
+    "Clone",
+    "CloneInfo",
+    "CycleKind",
+    "CycleResult",
+    "DamagedBlock",
+    "DataServer",
+    "EngineError",
+    "Freeze",
+    "HeadConflict",
+    "LinkError",
+    "MapNotTrusted",
+    "PeerClient",
+    "PeerRefused",
+    "PointInUse",
+    "Progress",
+    "RecoveryPoint",
+    "ReplicationSource",
+    "SourceDisk",
+    "Stopped",
+    "StoreDamaged",
+    "StoreLocked",
+    "TargetStore",
+    "TokenBucket",
+    "UnknownClone",
+    "UnknownPoint",
+    "retention",
+]

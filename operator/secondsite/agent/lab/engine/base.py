@@ -1,0 +1,65 @@
+"""The flat image under all layers, and the digests of its blocks."""
+
+import os
+import weakref
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondsite.agent.lab.engine.blocks import ZERO_DIGEST, block_count, runs
+from secondsite.agent.lab.engine.durable import read_into, write_all
+from secondsite.agent.lab.engine.layer import COPY_BYTES, Layer, copy_blocks, data_runs
+from secondsite.wire.peer import BLOCK_BYTES, DIGEST_BYTES, FLAG_ZERO
+
+
+class BaseImage:
+    """`base.raw`, sparse, and `base.hashes`: 16 bytes per block, all zero for a block that is zero."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self.size = size
+        count = block_count(size)
+        self._data = _open_sized(folder / "base.raw", count * BLOCK_BYTES)
+        self._digests = _open_sized(folder / "base.hashes", count * DIGEST_BYTES)
+        for fd in (self._data, self._digests):
+            weakref.finalize(self, os.close, fd)
+
+    @property
+    def fd(self) -> int:
+        return self._data
+
+    def digests(self, first: int, count: int) -> NDArray[np.void]:
+        """The digests of consecutive blocks."""
+        buffer = bytearray(count * DIGEST_BYTES)
+        read_into(self._digests, memoryview(buffer), first * DIGEST_BYTES)
+        return np.frombuffer(buffer, dtype=f"V{DIGEST_BYTES}")
+
+    def absorb(self, layer: Layer) -> None:
+        """Copy a layer in, durably. May be repeated after a kill: until it is done the layer covers what it writes.
+
+        Content and digest are copied as they are: a block that is damaged in the layer stays known to be damaged.
+        """
+        buffer = memoryview(bytearray(COPY_BYTES))
+        for offset, block, count in data_runs(layer.index):
+            copy_blocks(layer.fd, offset, self._data, block * BLOCK_BYTES, count, buffer)
+        for block in layer.index["block"][(layer.index["flags"] & FLAG_ZERO) != 0].tolist():
+            # Writing zeros where there is nothing would cost the image its holes.
+            if self.digests(block, 1)[0].tobytes() != ZERO_DIGEST:
+                write_all(self._data, bytes(BLOCK_BYTES), block * BLOCK_BYTES)
+        os.fdatasync(self._data)
+        self._write_digests(layer)
+
+    def _write_digests(self, layer: Layer) -> None:
+        blocks = layer.index["block"].astype(np.int64)
+        digests = np.ascontiguousarray(layer.index["digest"])
+        for index, block, count in runs(blocks):
+            write_all(self._digests, digests[index : index + count].tobytes(), block * DIGEST_BYTES)
+        os.fdatasync(self._digests)
+
+
+def _open_sized(path: Path, size: int) -> int:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    if os.fstat(fd).st_size != size:
+        os.ftruncate(fd, size)
+        os.fdatasync(fd)
+    return fd

@@ -1,0 +1,149 @@
+"""The truth about a replica: an append-only log, one line per event, each with its CRC, durable before it counts."""
+
+import contextlib
+import os
+import zlib
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from secondsite.agent.lab.engine.durable import replace_file, sync_directory, write_all
+from secondsite.agent.lab.engine.errors import StoreDamaged
+from secondsite.wire.peer import CycleKind, DiskPlan
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="event"):
+    """One line of the catalogue."""
+
+
+class Opened(Event, frozen=True):
+    """A cycle began; it replaces the one that was open."""
+
+    cycle: str
+    parent: str | None
+    generation: int
+    freeze_time: datetime
+    kind: CycleKind
+    disks: dict[str, DiskPlan]
+
+
+class Committed(Event, frozen=True):
+    """The open cycle became a recovery point: one line for all disks of the VM. `sizes` are those of the disks."""
+
+    point: str
+    generation: int
+    kind: CycleKind
+    freeze_time: datetime
+    durable_time: datetime
+    bytes: int
+    sizes: dict[str, int]
+    damaged: bool = False
+
+
+class Merging(Event, frozen=True):
+    """The point is offered no more; its layers go into those of `into`, or into the base (None)."""
+
+    point: str
+    into: str | None
+
+
+class Merged(Event, frozen=True):
+    """The layers of the point are not needed any more."""
+
+    point: str
+    bytes: int
+
+
+class Cloned(Event, frozen=True):
+    clone: str
+    point: str
+
+
+class CloneDropped(Event, frozen=True):
+    clone: str
+
+
+class Scrubbed(Event, frozen=True):
+    """All blocks of the point were compared with their digests."""
+
+    point: str
+    damaged: bool
+
+
+AnyEvent = Opened | Committed | Merging | Merged | Cloned | CloneDropped | Scrubbed
+
+_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+
+
+def encode_line(event: Event) -> bytes:
+    body = msgspec.json.encode(event)
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def decode_line(line: bytes) -> AnyEvent | None:
+    """None when the line is torn or damaged."""
+    if len(line) < 10 or not line.endswith(b"\n"):
+        return None
+    body = line[9:-1]
+    if line[:9] != b"%08x " % zlib.crc32(body):
+        return None
+    return _decoder.decode(body)
+
+
+class Catalogue:
+    """Reads the log once, then appends to it. Not thread-safe: the store's lock guards it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.events, length = _read(path)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+        # A torn last line was never promised to anybody.
+        os.ftruncate(self._fd, length)
+        os.fdatasync(self._fd)
+        sync_directory(path.parent)
+        self._length = length
+
+    def append(self, event: Event) -> None:
+        """Durable when it returns; after an OSError it did not happen."""
+        line = encode_line(event)
+        try:
+            write_all(self._fd, line, self._length)
+            os.fdatasync(self._fd)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, self._length)
+            raise
+        self._length += len(line)
+
+    def rewrite(self, events: Sequence[Event]) -> None:
+        """Replace the log by a shorter one that says the same."""
+        content = b"".join(encode_line(event) for event in events)
+        replace_file(self._path, content)
+        os.close(self._fd)
+        self._fd = os.open(self._path, os.O_WRONLY)
+        self._length = len(content)
+
+    def close(self) -> None:
+        """A late append fails instead of meeting another file under the old number."""
+        os.close(self._fd)
+        self._fd = -1
+
+
+def _read(path: Path) -> tuple[list[AnyEvent], int]:
+    """The valid events and how many bytes they take. StoreDamaged when a bad line is not the last one."""
+    if not path.exists():
+        return [], 0
+    events: list[AnyEvent] = []
+    length = 0
+    lines = path.read_bytes().splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        event = decode_line(line)
+        if event is None:
+            if any(decode_line(later) is not None for later in lines[number + 1 :]):
+                raise StoreDamaged(f"{path}, line {number + 1}: damaged in the middle; restore it or replicate anew")
+            break
+        events.append(event)
+        length += len(line)
+    return events, length

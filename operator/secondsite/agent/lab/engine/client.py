@@ -1,0 +1,204 @@
+"""The sender's end of the data port."""
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from secondsite.agent.lab.engine.bucket import TokenBucket
+from secondsite.agent.lab.engine.channel import Channel
+from secondsite.agent.lab.engine.errors import FramesMissing, HeadConflict, LinkError, PeerRefused
+from secondsite.agent.lab.engine.frames import BuiltFrame
+from secondsite.wire.peer import (
+    MAX_MESSAGE_BYTES,
+    CycleCommit,
+    CycleCommitted,
+    CycleOpen,
+    CycleOpened,
+    FramesHeld,
+    Message,
+    PeerStatus,
+    Problem,
+)
+
+Answer = TypeVar("Answer", bound=Message)
+
+# Whatever the network did to our bytes, sending them again may help.
+_RETRY_CODES = frozenset({"CorruptFrame", "BadMessage", "Superseded", "Closing"})
+
+
+class PeerClient:
+    """Dials the data port of another site; keeps no connection, so it may be shared by all VMs and kept for ever.
+
+    `tls` None is for tests and benchmarks. `verify_peer` sees the certificate of each connection, as `getpeercert`
+    gives it, and raises PeerRefused for a stranger. `dial` replaces the plain TCP connection (faults of the link).
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None,
+        *,
+        bucket: TokenBucket | None = None,
+        server_name: str | None = None,
+        timeout_seconds: float = 30,
+        verify_peer: Callable[[Mapping[str, object]], None] | None = None,
+        dial: Callable[[], socket.socket] | None = None,
+    ) -> None:
+        self.bucket = bucket or TokenBucket()
+        self._address = (host, port)
+        self._tls = tls
+        self._server_name = server_name or host
+        self._timeout = timeout_seconds
+        self._verify_peer = verify_peer
+        self._dial = dial or self._connect
+
+    def status(self, vm_id: str) -> PeerStatus:
+        """One VM as the replica's side sees it. LinkError, PeerRefused."""
+        with self.session() as peer:
+            return peer.status(vm_id)
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator["PeerSession"]:
+        """One connection, from its first use to the end of the block."""
+        peer = PeerSession(self.open_channel, f"{self._address[0]}:{self._address[1]}")
+        try:
+            yield peer
+        finally:
+            peer.close()
+
+    def open_channel(self) -> Channel:
+        """A new connection, its other end verified."""
+        try:
+            sock = self._dial()
+        except OSError as error:
+            raise LinkError(f"connecting to {self._address[0]}:{self._address[1]}: {error}") from error
+        try:
+            sock.settimeout(self._timeout)
+            channel = Channel(self._wrap(sock))
+        except OSError as error:
+            sock.close()
+            raise LinkError(f"TLS with {self._address[0]}:{self._address[1]}: {error}") from error
+        try:
+            if self._verify_peer is not None:
+                self._verify_peer(channel.peer_certificate or {})
+        except BaseException:
+            channel.close()
+            raise
+        return channel
+
+    def _wrap(self, sock: socket.socket) -> socket.socket:
+        return sock if self._tls is None else self._tls.wrap_socket(sock, server_hostname=self._server_name)
+
+    def _connect(self) -> socket.socket:
+        return socket.create_connection(self._address, timeout=self._timeout)
+
+
+class PeerSession:
+    """Requests on one connection, one after the other. After a LinkError it is of no more use."""
+
+    def __init__(self, connect: Callable[[], Channel], host: str) -> None:
+        self._connect = connect
+        self._host = host
+        self._channel: Channel | None = None
+
+    def status(self, vm_id: str) -> PeerStatus:
+        return self._call("GET", f"/v1/vms/{vm_id}", None, PeerStatus)
+
+    def open_cycle(self, vm_id: str, message: CycleOpen) -> CycleOpened:
+        return self._call("POST", f"/v1/vms/{vm_id}/cycles", message, CycleOpened)
+
+    def commit(self, vm_id: str, cycle: str, message: CycleCommit) -> CycleCommitted:
+        return self._call("POST", f"/v1/vms/{vm_id}/cycles/{cycle}/commit", message, CycleCommitted)
+
+    def put_frames(self, vm_id: str, cycle: str, disk: str, first: int) -> "FrameStream":
+        """Begin a PUT of frames, the first of which has the sequence number `first`."""
+        channel = self._opened()
+        path = f"/v1/vms/{vm_id}/cycles/{cycle}/disks/{disk}/frames?from={first}"
+        channel.send(f"PUT {path} HTTP/1.1\r\nhost: {self._host}\r\ntransfer-encoding: chunked\r\n\r\n".encode())
+        return FrameStream(channel)
+
+    def abort(self) -> None:
+        """End the connection from another thread."""
+        if self._channel is not None:
+            self._channel.abort()
+
+    def close(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def _opened(self) -> Channel:
+        if self._channel is None:
+            self._channel = self._connect()
+        return self._channel
+
+    def _call(self, method: str, path: str, message: Message | None, answer: type[Answer]) -> Answer:
+        body = b"" if message is None else msgspec.json.encode(message)
+        head = f"{method} {path} HTTP/1.1\r\nhost: {self._host}\r\ncontent-length: {len(body)}\r\n\r\n"
+        channel = self._opened()
+        channel.send(head.encode() + body)
+        return read_answer(channel, answer)
+
+
+class FrameStream:
+    """A PUT under way."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def send(self, frame: BuiltFrame, bucket: TokenBucket, stop: threading.Event, sent: Callable[[int], None]) -> None:
+        """Send one frame as one chunk, slice by slice as the bucket allows. An early answer is raised as its error."""
+        self._send_piece(b"%x\r\n" % frame.size + frame.head, bucket, stop, sent)
+        for piece in frame.payload:
+            step = bucket.slice_bytes
+            for start in range(0, len(piece), step):
+                self._send_piece(piece[start : start + step], bucket, stop, sent)
+        self._channel.send(b"\r\n")
+
+    def _send_piece(
+        self, piece: bytes | memoryview, bucket: TokenBucket, stop: threading.Event, sent: Callable[[int], None]
+    ) -> None:
+        bucket.take(len(piece), stop)
+        if self._channel.answer_waits():
+            self.finish_early()
+        self._channel.send(piece)
+        sent(len(piece))
+
+    def finish_early(self) -> None:
+        read_answer(self._channel, FramesHeld)
+        raise LinkError("the other side ended the transfer before its end")
+
+    def finish(self) -> int:
+        """End the body; how many frames the other side holds durably now."""
+        self._channel.send(b"0\r\n\r\n")
+        return read_answer(self._channel, FramesHeld).have
+
+
+def read_answer(channel: Channel, answer: type[Answer]) -> Answer:
+    """The answer to a request, or its problem as an error."""
+    start, headers = channel.read_head()
+    body = channel.read_body(headers, MAX_MESSAGE_BYTES)
+    words = start.split(" ", 2)
+    try:
+        if len(words) >= 2 and words[1] in {"200", "201"}:
+            return msgspec.json.decode(body, type=answer)
+        problem = msgspec.json.decode(body, type=Problem)
+    except msgspec.DecodeError as error:
+        raise LinkError(f"answer {start[:80]!r} cannot be read: {error}") from error
+    raise _error_of(problem)
+
+
+def _error_of(problem: Problem) -> Exception:
+    if problem.code in _RETRY_CODES:
+        return LinkError(f"the other side ended the transfer: {problem.code}, {problem.detail}")
+    if problem.code == "HeadConflict":
+        return HeadConflict(problem.head, problem.detail)
+    if problem.code == "FramesMissing" and problem.have is not None:
+        return FramesMissing(problem.have, problem.detail)
+    return PeerRefused(problem.status, problem.code, problem.detail)

@@ -1,0 +1,109 @@
+"""A thin clone of a recovery point: reads fall through to the point, writes stay private."""
+
+import os
+import shutil
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from secondsite.agent.lab.engine.blocks import block_count, block_span
+from secondsite.agent.lab.engine.durable import make_directory, read_into, write_all
+from secondsite.agent.lab.engine.tracker import map_file
+from secondsite.agent.lab.engine.view import DiskView
+from secondsite.wire.peer import BLOCK_BYTES
+
+
+class PrivateDisk:
+    """One disk of a clone: a sparse file for the blocks that were written, and a map that says which they are."""
+
+    def __init__(self, folder: Path, view: DiskView) -> None:
+        self._view = view
+        self._lock = threading.Lock()
+        count = block_count(view.size)
+        self._written = np.frombuffer(map_file(folder / f"{view.disk}.map", count), dtype=np.uint8)
+        self._fd = os.open(folder / f"{view.disk}.raw", os.O_RDWR | os.O_CREAT, 0o600)
+        os.ftruncate(self._fd, count * BLOCK_BYTES)
+
+    @property
+    def size(self) -> int:
+        return self._view.size
+
+    def read(self, offset: int, length: int) -> bytes:
+        self._check(offset, length)
+        with self._lock:
+            first, end = block_span(offset, max(1, length))
+            if not self._written[first:end].any():
+                return self._view.read(offset, length)
+            content = b"".join(bytes(self._block(block)) for block in range(first, end))
+        start = offset - first * BLOCK_BYTES
+        return content[start : start + length]
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        view = memoryview(data).cast("B")
+        self._check(offset, len(view))
+        if not view:
+            return
+        with self._lock:
+            for block in range(*block_span(offset, len(view))):
+                start, end = max(offset, block * BLOCK_BYTES), min(offset + len(view), (block + 1) * BLOCK_BYTES)
+                content = self._block(block)
+                content[start - block * BLOCK_BYTES : end - block * BLOCK_BYTES] = view[start - offset : end - offset]
+                write_all(self._fd, content, block * BLOCK_BYTES)
+                # Last: until now the block reads as it was, which an unfinished write may.
+                self._written[block] = 1
+
+    def close(self) -> None:
+        with self._lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
+    def _block(self, block: int) -> memoryview:
+        if not self._written[block]:
+            return self._view.read_blocks(block, 1)
+        content = memoryview(bytearray(BLOCK_BYTES))
+        read_into(self._fd, content, block * BLOCK_BYTES)
+        return content
+
+    def _check(self, offset: int, length: int) -> None:
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise ValueError(f"{length} bytes at {offset} reach outside disk {self._view.disk} of {self.size} bytes")
+
+
+class Clone:
+    """All disks of a VM at one recovery point, writable without touching it. Survives restarts; see `TargetStore`.
+
+    What comes from the point is verified at every read (DamagedBlock); what the clone itself wrote is as safe as any
+    disk.
+    """
+
+    def __init__(self, clone_id: str, point_id: str, folder: Path, views: Mapping[str, DiskView]) -> None:
+        self.clone_id = clone_id
+        self.point_id = point_id
+        self._disks = {name: PrivateDisk(folder, view) for name, view in views.items()}
+
+    @property
+    def disks(self) -> dict[str, int]:
+        """Name and size in bytes."""
+        return {name: disk.size for name, disk in self._disks.items()}
+
+    def read(self, disk: str, offset: int, length: int) -> bytes:
+        """KeyError for an unknown disk, ValueError outside of it, DamagedBlock."""
+        return self._disks[disk].read(offset, length)
+
+    def write(self, disk: str, offset: int, data: bytes | memoryview) -> None:
+        """KeyError for an unknown disk, ValueError outside of it, DamagedBlock under a partial write."""
+        self._disks[disk].write(offset, data)
+
+    def close(self) -> None:
+        for disk in self._disks.values():
+            disk.close()
+
+
+def prepare_folder(folder: Path) -> None:
+    """An empty folder for a clone that the catalogue does not name yet."""
+    make_directory(folder.parent)
+    shutil.rmtree(folder, ignore_errors=True)
+    make_directory(folder)

@@ -1,0 +1,98 @@
+"""What a store's catalogue amounts to: the chain of points, clones, the open cycle, an unfinished merge."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from secondsite.agent.lab.engine.catalogue import (
+    AnyEvent,
+    Cloned,
+    CloneDropped,
+    Committed,
+    Event,
+    Merged,
+    Merging,
+    Opened,
+    Scrubbed,
+)
+from secondsite.agent.lab.engine.errors import StoreDamaged, UnknownPoint
+
+
+@dataclass
+class Contents:
+    """Folded from events, one by one; the same code serves a restart and the running store."""
+
+    points: list[Committed] = field(default_factory=list)
+    clones: dict[str, str] = field(default_factory=dict)
+    open: Opened | None = None
+    merging: Merging | None = None
+
+    @property
+    def head(self) -> str | None:
+        return self.points[-1].point if self.points else None
+
+    @property
+    def generation(self) -> int:
+        opened = self.open.generation if self.open else 0
+        return max(opened, self.points[-1].generation if self.points else 0)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Size per disk; empty before the first cycle."""
+        if self.points:
+            return self.points[-1].sizes
+        return {name: plan.size for name, plan in self.open.disks.items()} if self.open else {}
+
+    def position(self, point: str) -> int:
+        """Place in the chain, 0 is the oldest. UnknownPoint also for one that is being merged."""
+        for index, entry in enumerate(self.points):
+            if entry.point == point and not (self.merging and self.merging.point == point):
+                return index
+        raise UnknownPoint(f"no recovery point {point}; it was merged away or never committed")
+
+    def apply(self, event: Event) -> None:
+        match event:
+            case Opened():
+                self.open = event
+            case Committed():
+                self.points.append(event)
+                self.open = None
+            case Merging():
+                self.merging = event
+            case Merged():
+                self._merged(event)
+            case Cloned():
+                self.clones[event.clone] = event.point
+            case CloneDropped():
+                self.clones.pop(event.clone, None)
+            case Scrubbed():
+                index = self.position(event.point)
+                self.points[index] = msgspec.structs.replace(self.points[index], damaged=event.damaged)
+
+    def _merged(self, event: Merged) -> None:
+        merging, self.merging = self.merging, None
+        if merging is None or merging.point != event.point:
+            raise StoreDamaged(f"the catalogue says that point {event.point} was merged, but not that it began")
+        index = self.position(event.point)
+        if merging.into is not None:
+            # Its blocks are the successor's now.
+            self.points[index + 1] = msgspec.structs.replace(self.points[index + 1], bytes=event.bytes)
+        del self.points[index]
+
+    def events(self) -> list[Event]:
+        """The shortest log that says the same."""
+        clones = [Cloned(clone=clone, point=point) for clone, point in self.clones.items()]
+        return [
+            *self.points,
+            *clones,
+            *([self.merging] if self.merging else []),
+            *([self.open] if self.open else []),
+        ]
+
+
+def fold(events: Iterable[AnyEvent]) -> Contents:
+    contents = Contents()
+    for event in events:
+        contents.apply(event)
+    return contents

@@ -1,0 +1,105 @@
+"""What the halves of a store share: its lock, its catalogue and what that amounts to, its disks."""
+
+import os
+import shutil
+import threading
+from pathlib import Path
+
+from secondsite.agent.lab.engine.catalogue import Catalogue, Event, Merged, Merging
+from secondsite.agent.lab.engine.contents import Contents, fold
+from secondsite.agent.lab.engine.durable import check_id, lock_directory, make_directory
+from secondsite.agent.lab.engine.replica import ReplicaDisk
+from secondsite.agent.lab.engine.view import DiskView
+
+# A log this much longer than what it says is rewritten at the next opening.
+_SPARE_EVENTS = 1000
+
+
+class StoreCore:
+    """Opens a store and repairs what a kill left behind. `lock` guards everything here."""
+
+    def __init__(self, root: Path, vm_id: str) -> None:
+        self.vm_id = check_id("VM", vm_id)
+        self.root = root
+        self.lock = threading.RLock()
+        self.replicas: dict[str, ReplicaDisk] = {}
+        root.mkdir(parents=True, exist_ok=True)
+        self._directory_lock = lock_directory(root)
+        try:
+            self._catalogue = Catalogue(root / "catalog.log")
+            self.contents: Contents = fold(self._catalogue.events)
+            self._recover()
+        except BaseException:
+            os.close(self._directory_lock)
+            raise
+
+    def log(self, event: Event) -> None:
+        """Make an event true, durably. Lock held."""
+        self._catalogue.append(event)
+        self.contents.apply(event)
+
+    def keep_disks(self, sizes: dict[str, int]) -> None:
+        """Make the disks those of the cycle that begins; they may differ as long as there is no point. Lock held."""
+        for name, disk in list(self.replicas.items()):
+            if sizes.get(name) != disk.size:
+                disk.drop_part()
+                del self.replicas[name]
+                shutil.rmtree(self._disk_folder(name))
+        for name, size in sizes.items():
+            if name not in self.replicas:
+                self.replicas[name] = ReplicaDisk(self._disk_folder(name), name, size)
+
+    def views(self, point_id: str) -> dict[str, DiskView]:
+        """All disks at a point. UnknownPoint. Lock held."""
+        chain = [entry.point for entry in self.contents.points[: self.contents.position(point_id) + 1]]
+        return {name: disk.view(chain) for name, disk in self.replicas.items()}
+
+    def clone_folder(self, clone_id: str) -> Path:
+        return self.root / "clones" / clone_id
+
+    def finish_merge(self, merging: Merging) -> None:
+        """The second half of a merge, which may be redone: copy, log, unlink."""
+        for disk in self.replicas.values():
+            disk.merge(merging.point, merging.into)
+        with self.lock:
+            held = 0
+            for disk in self.replicas.values():
+                if merging.into is not None:
+                    disk.load(merging.into)
+                    held += disk.layer_bytes(merging.into)
+            self.log(Merged(point=merging.point, bytes=held))
+            for disk in self.replicas.values():
+                disk.forget(merging.point)
+
+    def close(self) -> None:
+        """Let go of the files; parts keep what they have. May be repeated."""
+        with self.lock:
+            if self._directory_lock < 0:
+                return
+            for disk in self.replicas.values():
+                disk.drop_part()
+            self.replicas.clear()
+            self._catalogue.close()
+            os.close(self._directory_lock)
+            self._directory_lock = -1
+
+    def _recover(self) -> None:
+        shortest = self.contents.events()
+        if len(self._catalogue.events) > len(shortest) + _SPARE_EVENTS:
+            self._catalogue.rewrite(shortest)
+        self._catalogue.events.clear()
+        make_directory(self.root / "disks")
+        self.keep_disks(self.contents.sizes)
+        points, opened = [entry.point for entry in self.contents.points], self.contents.open
+        for name, disk in self.replicas.items():
+            disk.recover(points, opened.cycle if opened else None)
+            if opened is not None:
+                disk.begin_part(opened.cycle, opened.generation, opened.disks[name])
+        if self.contents.merging is not None:
+            self.finish_merge(self.contents.merging)
+        for folder in make_directory(self.root / "clones").iterdir():
+            if folder.name not in self.contents.clones:
+                shutil.rmtree(folder)
+
+    def _disk_folder(self, name: str) -> Path:
+        return self.root / "disks" / name

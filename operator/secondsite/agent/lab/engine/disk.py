@@ -1,0 +1,71 @@
+"""A virtual disk at its primary: a sparse file, and the one way in which a guest may touch it."""
+
+import os
+import threading
+from pathlib import Path
+from typing import Protocol
+
+from secondsite.agent.lab.engine.durable import read_into, write_all
+from secondsite.agent.lab.engine.errors import EngineError
+
+
+class WriteObserver(Protocol):
+    """Who must know of a write before it happens."""
+
+    def before_write(self, offset: int, length: int) -> None: ...
+
+
+class SourceDisk:
+    """A raw disk image of `size` bytes at `path`, created sparse when it is missing.
+
+    `lock` is held for the whole of a write, and by whoever freezes the disk: a freeze sees all of a write or nothing.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.path = path
+        self.size = size
+        self.lock = threading.RLock()
+        self._observer: WriteObserver | None = None
+        self.fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        found = os.fstat(self.fd).st_size
+        if found > size:
+            os.close(self.fd)
+            raise EngineError(f"disk {path} holds {found} bytes, more than its size of {size}; correct the size")
+        os.ftruncate(self.fd, size)
+
+    def attach(self, observer: WriteObserver | None) -> None:
+        """Tell `observer` of each write from now on; None ends it."""
+        with self.lock:
+            self._observer = observer
+
+    def read(self, offset: int, length: int) -> bytes:
+        """ValueError outside the disk."""
+        self._check(offset, length)
+        buffer = bytearray(length)
+        read_into(self.fd, memoryview(buffer), offset)
+        return bytes(buffer)
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """ValueError outside the disk."""
+        view = memoryview(data).cast("B")
+        self._check(offset, len(view))
+        if not view:
+            return
+        with self.lock:
+            # Mark first: a kill between the two reports a block too many, never one too few.
+            if self._observer is not None:
+                self._observer.before_write(offset, len(view))
+            write_all(self.fd, view, offset)
+
+    def sync(self) -> None:
+        os.fdatasync(self.fd)
+
+    def close(self) -> None:
+        with self.lock:
+            if self.fd >= 0:
+                os.close(self.fd)
+                self.fd = -1
+
+    def _check(self, offset: int, length: int) -> None:
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise ValueError(f"{length} bytes at {offset} reach outside the disk {self.path} of {self.size} bytes")

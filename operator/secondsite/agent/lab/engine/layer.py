@@ -1,0 +1,128 @@
+"""A sealed layer: the blocks of one recovery point, then an index, then a trailer. Never changed again.
+
+    content | index: 40 bytes per block, ascending | trailer: 88 bytes
+
+The content of a layer that came over the wire is its frames, as they came; that of a merged one is plain blocks.
+"""
+
+import os
+import struct
+import weakref
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondsite.agent.lab.engine.blocks import root_of
+from secondsite.agent.lab.engine.durable import read_into, write_all
+from secondsite.agent.lab.engine.errors import StoreDamaged
+from secondsite.wire.peer import BLOCK_BYTES, DIGEST_BYTES, FLAG_ZERO
+
+INDEX_TYPE = np.dtype(
+    [("block", "<u8"), ("offset", "<u8"), ("digest", f"V{DIGEST_BYTES}"), ("flags", "u1"), ("pad", "V7")]
+)
+Index = NDArray[np.void]
+
+# magic, index entries, where the content ends, root, CRC of the index, CRC of all before it
+_TRAILER = struct.Struct("<8sQQ32sI16xI")
+_MAGIC = b"SSlayer1"
+TRAILER_BYTES = _TRAILER.size
+COPY_BYTES = 64 * BLOCK_BYTES
+
+
+def empty_index() -> Index:
+    return np.zeros(0, dtype=INDEX_TYPE)
+
+
+def pack_footer(index: Index, content_end: int) -> bytes:
+    """Index and trailer, to be written at `content_end`."""
+    body = index.tobytes()
+    root = bytes.fromhex(root_of(index["digest"].tobytes()))
+    trailer = _TRAILER.pack(_MAGIC, len(index), content_end, root, zlib.crc32(body), 0)[:-4]
+    return body + trailer + struct.pack("<I", zlib.crc32(trailer))
+
+
+class Layer:
+    """An open sealed layer. Stays readable after its file was removed or replaced, as long as somebody holds it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.fd = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self.fd)
+        self.index, self.content_end = _read_footer(self.fd, path)
+        self._blocks = np.ascontiguousarray(self.index["block"]).astype(np.int64)
+
+    @property
+    def bytes(self) -> int:
+        """What its file holds."""
+        return self.content_end + len(self.index) * INDEX_TYPE.itemsize + TRAILER_BYTES
+
+    def find(self, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Per block its position in the index, -1 where this layer has none of it."""
+        if len(self._blocks) == 0:
+            return np.full(len(blocks), -1, dtype=np.int64)
+        position = np.searchsorted(self._blocks, blocks)
+        position[position == len(self._blocks)] = 0
+        return np.where(self._blocks[position] == blocks, position, -1)
+
+
+def data_runs(index: Index) -> Iterator[tuple[int, int, int]]:
+    """(offset, block, count) of blocks that follow each other on the disk and in the file; zero blocks are left out."""
+    data = index[(index["flags"] & FLAG_ZERO) == 0]
+    offsets, blocks = data["offset"].astype(np.int64), data["block"].astype(np.int64)
+    breaks = (np.diff(offsets, prepend=-1) != BLOCK_BYTES) | (np.diff(blocks, prepend=-2) != 1)
+    starts = np.flatnonzero(breaks)
+    counts = np.diff(starts, append=len(data))
+    yield from zip(offsets[starts].tolist(), blocks[starts].tolist(), counts.tolist(), strict=True)
+
+
+def copy_blocks(source: int, offset: int, target: int, target_offset: int, count: int, buffer: memoryview) -> None:
+    """Copy blocks from file to file, through a buffer of whole blocks."""
+    left = count * BLOCK_BYTES
+    while left:
+        part = buffer[: min(left, len(buffer))]
+        if read_into(source, part, offset) != len(part):
+            raise StoreDamaged(f"a layer ends at {offset}, where its index still has blocks")
+        write_all(target, part, target_offset)
+        offset, target_offset, left = offset + len(part), target_offset + len(part), left - len(part)
+
+
+def write_merged(older: Layer, newer: Layer, path: Path) -> None:
+    """Write the union of two layers, the newer winning, durably. Content and digests are copied as they are."""
+    kept = older.index[newer.find(older.index["block"].astype(np.int64)) < 0]
+    buffer = memoryview(bytearray(COPY_BYTES))
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        end = 0
+        parts = []
+        for layer, index in ((older, kept), (newer, newer.index)):
+            moved = index.copy()
+            data = (index["flags"] & FLAG_ZERO) == 0
+            moved["offset"][data] = end + np.arange(np.count_nonzero(data)) * BLOCK_BYTES
+            for offset, _, count in data_runs(index):
+                copy_blocks(layer.fd, offset, fd, end, count, buffer)
+                end += count * BLOCK_BYTES
+            parts.append(moved)
+        index = np.concatenate(parts)
+        write_all(fd, pack_footer(index[np.argsort(index["block"])], end), end)
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)
+
+
+def _read_footer(fd: int, path: Path) -> tuple[Index, int]:
+    size = os.fstat(fd).st_size
+    trailer = os.pread(fd, TRAILER_BYTES, max(0, size - TRAILER_BYTES))
+    if len(trailer) != TRAILER_BYTES:
+        raise StoreDamaged(f"layer {path} is only {size} bytes long")
+    magic, count, content_end, _, body_crc, crc = _TRAILER.unpack(trailer)
+    if magic != _MAGIC or crc != zlib.crc32(trailer[:-4]):
+        raise StoreDamaged(f"layer {path}: its trailer is damaged")
+    body = bytearray(count * INDEX_TYPE.itemsize)
+    if content_end + len(body) + TRAILER_BYTES != size or read_into(fd, memoryview(body), content_end) != len(body):
+        raise StoreDamaged(f"layer {path}: its trailer does not fit its length of {size} bytes")
+    if zlib.crc32(body) != body_crc:
+        raise StoreDamaged(f"layer {path}: its index is damaged")
+    return np.frombuffer(bytes(body), dtype=INDEX_TYPE), content_end

@@ -1,0 +1,59 @@
+"""What a replication source must remember besides its maps: one small file, replaced as a whole."""
+
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from secondsite.agent.lab.engine.durable import replace_file
+from secondsite.agent.lab.engine.errors import EngineError
+from secondsite.wire.peer import CycleKind
+
+_VERSION = 1
+
+
+class OpenState(msgspec.Struct, frozen=True, kw_only=True):
+    """The cycle under way. It is written after all disks are frozen: before that the freeze did not happen."""
+
+    cycle: str
+    parent: str | None
+    kind: CycleKind
+    freeze_time: datetime
+
+
+class SourceState(msgspec.Struct, frozen=True, kw_only=True):
+    """`head` is the newest recovery point known to be committed; `clean` is true only between a close and an open."""
+
+    vm: str
+    disks: dict[str, int]
+    generation: int
+    boot_id: str
+    clean: bool = False
+    trusted: bool = True
+    head: str | None = None
+    open: OpenState | None = None
+    version: int = _VERSION
+
+
+def load_state(path: Path) -> SourceState | None:
+    """None when there is no file yet."""
+    try:
+        state = msgspec.json.decode(path.read_bytes(), type=SourceState)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise EngineError(
+            f"tracking state {path} cannot be read ({error}); remove its folder and resynchronize"
+        ) from error
+    if state.version != _VERSION:
+        raise EngineError(f"tracking state {path} has version {state.version}, this program knows {_VERSION}")
+    return state
+
+
+def save_state(path: Path, state: SourceState) -> None:
+    replace_file(path, msgspec.json.encode(state))
+
+
+def current_boot_id() -> str:
+    """Changes with every start of the host, and only then."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -1,0 +1,215 @@
+"""The receiving half: all disks of one VM as a chain of recovery points, and the cycle that is coming in."""
+
+import contextlib
+import os
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from secondsite.agent.lab.engine.catalogue import Cloned, CloneDropped, Merging, Scrubbed
+from secondsite.agent.lab.engine.clone import Clone, prepare_folder
+from secondsite.agent.lab.engine.core import StoreCore
+from secondsite.agent.lab.engine.durable import check_id, write_all
+from secondsite.agent.lab.engine.errors import EngineError, PointInUse, UnknownClone
+from secondsite.agent.lab.engine.receiver import Receiver, describe
+from secondsite.agent.lab.engine.retention import retention
+from secondsite.agent.lab.engine.types import BlockRef, CloneInfo, RecoveryPoint, utc_now
+from secondsite.agent.lab.engine.view import DiskView
+from secondsite.wire.peer import PeerStatus
+
+
+class TargetStore:
+    """The replica of one VM under `root`; opened by one process at a time (StoreLocked).
+
+    Crash rules of this side:
+    1. The catalogue is the truth. A file that it does not name is garbage, a torn last line is cut.
+    2. Commit: fdatasync parts, rename, fsync folders, one catalogue line for all disks + fdatasync, answer. Died in
+       between: the renamed parts of the open cycle are taken back, the sender commits again.
+    3. A part keeps its valid prefix; only frames that were made durable are ever acknowledged.
+    4. Merge: log `Merging` (the point is offered no more), copy (may be redone), fdatasync, log `Merged`, unlink.
+
+    `on_commit` runs in the receiver's thread once the point is durable and before the sender hears of it; it must not
+    raise, and is not repeated after a restart.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        vm_id: str,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        on_commit: Callable[[RecoveryPoint], None] | None = None,
+    ) -> None:
+        self._core = StoreCore(root, vm_id)
+        self.vm_id = vm_id
+        # What the data server talks to.
+        self.receiver = Receiver(self._core, clock, on_commit)
+        self._merge_lock = threading.Lock()
+        self._readers: Counter[str] = Counter()
+
+    @staticmethod
+    def exists(root: Path) -> bool:
+        """Whether a replica was ever set up under `root`."""
+        return (root / "catalog.log").exists()
+
+    def status(self) -> PeerStatus:
+        """What the sender would be told."""
+        return self.receiver.status()
+
+    @property
+    def received_bytes(self) -> int:
+        """What is durable of the cycle that is coming in."""
+        with self._core.lock:
+            parts = [disk.part for disk in self._core.replicas.values()]
+            return sum(part.durable_bytes for part in parts if part is not None)
+
+    # Recovery points
+
+    def points(self) -> list[RecoveryPoint]:
+        """Oldest first; the last is the latest. One that is being merged is not among them."""
+        with self._core.lock:
+            pins = Counter(self._core.contents.clones.values())
+            merging = self._core.contents.merging.point if self._core.contents.merging else None
+            return [
+                describe(entry, pins[entry.point]) for entry in self._core.contents.points if entry.point != merging
+            ]
+
+    @property
+    def head(self) -> str | None:
+        """The newest recovery point."""
+        return self._core.contents.head
+
+    @property
+    def disks(self) -> dict[str, int]:
+        """Name and size in bytes; empty before the first cycle."""
+        with self._core.lock:
+            return dict(self._core.contents.sizes)
+
+    def read_point(self, point_id: str, disk: str, offset: int, length: int) -> bytes:
+        """Verified bytes of a point. UnknownPoint, KeyError for the disk, ValueError outside of it, DamagedBlock."""
+        with self._reading(point_id) as views:
+            return views[disk].read(offset, length)
+
+    def verify(self, point_id: str) -> list[BlockRef]:
+        """Scrub a whole point: the blocks that do not match their digests. The verdict is remembered in the point."""
+        with self._reading(point_id) as views:
+            damaged = [BlockRef(name, block) for name, view in views.items() for block in view.damaged_blocks()]
+            self._core.log(Scrubbed(point=point_id, damaged=bool(damaged)))
+        return damaged
+
+    def materialise(self, point_id: str, disk: str, path: Path) -> None:
+        """Write a disk of a point as a sparse raw file, durably. DamagedBlock leaves the file incomplete."""
+        with self._reading(point_id) as views:
+            view = views[disk]
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            try:
+                for offset, content in view.data():
+                    write_all(fd, content, offset)
+                os.ftruncate(fd, view.size)
+                os.fdatasync(fd)
+            finally:
+                os.close(fd)
+
+    @contextlib.contextmanager
+    def _reading(self, point_id: str) -> Iterator[dict[str, DiskView]]:
+        """Views of a point that no merge can take away meanwhile."""
+        with self._core.lock:
+            views = self._core.views(point_id)
+            self._readers[point_id] += 1
+        try:
+            yield views
+        finally:
+            with self._core.lock:
+                self._readers[point_id] -= 1
+
+    # Retention
+
+    def merge(self, point_id: str) -> None:
+        """Give up a point: its blocks go into its successor, or into the base when it is the oldest.
+
+        UnknownPoint; PointInUse when it is the newest, a clone stands on it, or it is being read.
+        """
+        core = self._core
+        with self._merge_lock:
+            if core.contents.merging is not None:
+                # An error of the disk stopped it.
+                core.finish_merge(core.contents.merging)
+            with core.lock:
+                position = core.contents.position(point_id)
+                self._refuse_merge(point_id)
+                into = None if position == 0 else core.contents.points[position + 1].point
+                merging = Merging(point=point_id, into=into)
+                core.log(merging)
+            core.finish_merge(merging)
+
+    def _refuse_merge(self, point_id: str) -> None:
+        if point_id == self._core.contents.head:
+            raise PointInUse(f"recovery point {point_id} is the newest")
+        if point_id in self._core.contents.clones.values():
+            raise PointInUse(f"a clone stands on recovery point {point_id}; drop the clone first")
+        if self._readers[point_id] > 0:
+            raise PointInUse(f"recovery point {point_id} is being read; try again")
+
+    def apply_retention(self, now: datetime, keep_every_seconds: float, retention_seconds: float) -> list[str]:
+        """Merge what `retention` gives up, oldest first; the ids of the points that are gone."""
+        points = self.points()
+        pinned = {point.id for point in points if point.pinned}
+        merged = []
+        for point_id in retention(points, now, keep_every_seconds, retention_seconds, pinned):
+            # Cloned or read since: the next turn finds it again.
+            with contextlib.suppress(PointInUse):
+                self.merge(point_id)
+                merged.append(point_id)
+        return merged
+
+    # Clones
+
+    def clone(self, point_id: str, clone_id: str) -> Clone:
+        """Pin a point and open a writable clone of it; the same pair again opens the clone that there is.
+
+        UnknownPoint; EngineError when the clone stands on another point.
+        """
+        check_id("clone", clone_id)
+        with self._core.lock:
+            standing = self._core.contents.clones.get(clone_id)
+            if standing is None:
+                self._core.contents.position(point_id)
+                prepare_folder(self._core.clone_folder(clone_id))
+                self._core.log(Cloned(clone=clone_id, point=point_id))
+            elif standing != point_id:
+                raise EngineError(f"clone {clone_id} stands on point {standing}, not {point_id}; choose another id")
+            return self.open_clone(clone_id)
+
+    def open_clone(self, clone_id: str) -> Clone:
+        """Open a clone, with what was written to it. Not twice at the same time. UnknownClone."""
+        with self._core.lock:
+            point_id = self._core.contents.clones.get(clone_id)
+            if point_id is None:
+                raise UnknownClone(f"no clone {clone_id} of VM {self.vm_id}")
+            return Clone(clone_id, point_id, self._core.clone_folder(clone_id), self._core.views(point_id))
+
+    def clones(self) -> list[CloneInfo]:
+        with self._core.lock:
+            return [CloneInfo(clone, point) for clone, point in self._core.contents.clones.items()]
+
+    def drop_clone(self, clone_id: str) -> None:
+        """Remove a clone and what it wrote, and unpin its point. Close it first. Fine when there is none."""
+        with self._core.lock:
+            if clone_id in self._core.contents.clones:
+                self._core.log(CloneDropped(clone=clone_id))
+                shutil.rmtree(self._core.clone_folder(clone_id))
+
+    def close(self) -> None:
+        """Let go of the files; parts keep what they have. May be repeated."""
+        with self._merge_lock:
+            self._core.close()
+
+    def discard(self) -> None:
+        """Remove the replica, clones included."""
+        self.close()
+        # First what makes it a replica: half removed must not look like one.
+        (self._core.root / "catalog.log").unlink(missing_ok=True)
+        shutil.rmtree(self._core.root)

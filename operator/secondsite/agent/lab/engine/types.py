@@ -1,0 +1,83 @@
+"""Facts that the engine reports."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from secondsite.wire.peer import CycleKind
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """The instant at which all disks of a VM were frozen for a cycle."""
+
+    cycle: str
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CycleResult:
+    """One finished cycle. `bytes` are those of its blocks, `wire_bytes` what this run sent, `seconds` how long it took.
+
+    `resumed`: the cycle was begun by an earlier run; the freeze is that run's.
+    """
+
+    cycle: str
+    kind: CycleKind
+    freeze_time: datetime
+    durable_time: datetime
+    blocks: int
+    bytes: int
+    wire_bytes: int
+    seconds: float
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The open cycle, in bytes of its blocks; `rate` in bytes of blocks per second over about the last two seconds.
+
+    `bytes_sent` may fall back to `bytes_acknowledged` when a connection breaks. `pending_bytes` is all that the replica
+    lacks: blocks of the open cycle not yet acknowledged, and those written since.
+    """
+
+    cycle: str | None
+    kind: CycleKind | None
+    freeze_time: datetime | None
+    blocks_total: int
+    bytes_total: int
+    bytes_sent: int
+    bytes_acknowledged: int
+    rate: float
+    pending_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryPoint:
+    """A VM as it was at `freeze_time`. `bytes` is what its layer holds; `pinned` counts the clones that stand on it."""
+
+    id: str
+    kind: CycleKind
+    generation: int
+    freeze_time: datetime
+    durable_time: datetime
+    bytes: int
+    pinned: int = 0
+    damaged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRef:
+    """A block of a disk; `block` counts 64 KiB."""
+
+    disk: str
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloneInfo:
+    clone_id: str
+    point_id: str

@@ -1,0 +1,192 @@
+"""What two agents say to each other on the data port: paths, messages, the layout of a frame. Types only.
+
+The wire is HTTP/1.1. Times are RFC 3339 in UTC, sizes are bytes, a block is 64 KiB. One replication cycle of a VM is
+
+    POST /v1/vms/{vm}/cycles                                  CycleOpen   -> 201 CycleOpened, 409 Problem with `head`
+    PUT  /v1/vms/{vm}/cycles/{c}/disks/{d}/frames?from=N      frames, one per chunk, to the end -> 200 FramesHeld
+    GET  /v1/vms/{vm}                                         PeerStatus: what is held durably; ask it while a PUT runs
+    POST /v1/vms/{vm}/cycles/{c}/commit                       CycleCommit -> 200 CycleCommitted, only once durable
+
+A cycle carries all disks of a VM as they were at one instant. Every call may be repeated.
+"""
+
+import struct
+import zlib
+from datetime import datetime
+from enum import StrEnum
+from typing import Self
+
+import msgspec
+
+WIRE_VERSION = 1
+BLOCK_BYTES = 65536
+FRAME_BLOCKS = 64
+DIGEST_BYTES = 16
+# No honest message is larger; what is larger is refused unread.
+MAX_MESSAGE_BYTES = 1 << 20
+
+ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+
+
+class CycleKind(StrEnum):
+    """Why a cycle runs. Initial has no parent: what it does not carry is zero."""
+
+    Initial = "Initial"
+    Delta = "Delta"
+
+
+class Codec(StrEnum):
+    """How a frame's payload is stored."""
+
+    Raw = "Raw"
+
+
+CODEC_BYTES = {Codec.Raw: 0}
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """Unknown fields are ignored, so that a newer peer can say more."""
+
+
+class DiskPlan(Message, frozen=True):
+    """One disk in a cycle: its virtual size, and how many blocks the cycle carries."""
+
+    size: int
+    blocks: int
+
+
+class CycleOpen(Message, frozen=True):
+    """Begin a cycle, or go on with it: the id is the sender's, and names the recovery point that it becomes."""
+
+    cycle: str
+    parent: str | None
+    generation: int
+    freeze_time: datetime
+    kind: CycleKind
+    disks: dict[str, DiskPlan]
+    version: int = WIRE_VERSION
+
+
+class CycleOpened(Message, frozen=True):
+    """Per disk, how many frames of this cycle are held durably: the sender goes on there."""
+
+    have: dict[str, int]
+
+
+class FramesHeld(Message, frozen=True):
+    """The answer to a PUT that ended well."""
+
+    have: int
+
+
+class DiskCommit(Message, frozen=True):
+    """`count` blocks; `root` is the hex BLAKE3 of their digests in block order, so nothing is missing or exchanged."""
+
+    count: int
+    root: str
+
+
+class CycleCommit(Message, frozen=True):
+    disks: dict[str, DiskCommit]
+
+
+class CycleCommitted(Message, frozen=True):
+    """The recovery point exists and survives a power cut."""
+
+    point: str
+    durable_time: datetime
+
+
+class OpenCycle(Message, frozen=True):
+    """A cycle under way at the receiver; `have` as in CycleOpened."""
+
+    cycle: str
+    parent: str | None
+    have: dict[str, int]
+
+
+class PeerStatus(Message, frozen=True):
+    """One VM as its receiver sees it. `head` is the newest recovery point."""
+
+    vm: str
+    generation: int
+    head: str | None
+    open: OpenCycle | None
+    disks: dict[str, int]
+    version: int = WIRE_VERSION
+
+
+class Problem(Message, frozen=True):
+    """An RFC 9457 problem. `head` comes with HeadConflict, `have` with FramesMissing."""
+
+    status: int
+    code: str
+    detail: str
+    type: str = "about:blank"
+    head: str | None = None
+    have: int | None = None
+
+
+# magic, version, codec, flags, sequence, blocks, raw bytes, stored bytes, generation, cycle digest, reserved, CRC
+_HEADER = struct.Struct("<4sHBBQIIIQ16s8xI")
+_MAGIC = b"SSfr"
+HEADER_BYTES = _HEADER.size
+
+# One entry of the table that follows the header: block number, digest of the raw block, flags, padding.
+ENTRY = struct.Struct("<Q16sB7x")
+FLAG_DATA = 0
+# A zero block has no payload, and an all-zero digest.
+FLAG_ZERO = 1
+
+MAX_FRAME_BYTES = HEADER_BYTES + FRAME_BLOCKS * (ENTRY.size + BLOCK_BYTES)
+
+
+class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """The first 64 bytes of a frame; the table of `blocks` entries and `stored_bytes` of payload follow.
+
+    `cycle` is a 16-byte digest of the cycle's id: a frame that strays into another cycle's file is found out.
+    """
+
+    sequence: int
+    blocks: int
+    raw_bytes: int
+    stored_bytes: int
+    generation: int
+    cycle: bytes
+    codec: int = 0
+
+    def pack(self, table: bytes) -> bytes:
+        """Header and table as they go over the wire; the CRC at the header's end covers both."""
+        fields = (_MAGIC, WIRE_VERSION, self.codec, 0, self.sequence, self.blocks, self.raw_bytes)
+        head = _HEADER.pack(*fields, self.stored_bytes, self.generation, self.cycle, 0)[:-4]
+        return head + struct.pack("<I", zlib.crc32(table, zlib.crc32(head))) + table
+
+    @classmethod
+    def unpack(cls, head: bytes) -> Self:
+        """Read 64 bytes, without the CRC (see `crc_holds`). ValueError says what is wrong with them."""
+        magic, version, codec, _, sequence, blocks, raw, stored, generation, cycle, _ = _HEADER.unpack(head)
+        if magic != _MAGIC:
+            raise ValueError("not a frame: wrong magic")
+        if version != WIRE_VERSION or codec not in CODEC_BYTES.values():
+            raise ValueError(f"frame version {version}, codec {codec}: not known here")
+        if not 1 <= blocks <= FRAME_BLOCKS or raw > blocks * BLOCK_BYTES or raw % BLOCK_BYTES or stored > raw:
+            raise ValueError(f"frame of {blocks} blocks, {raw} raw and {stored} stored bytes: out of bounds")
+        return cls(
+            sequence=sequence,
+            blocks=blocks,
+            raw_bytes=raw,
+            stored_bytes=stored,
+            generation=generation,
+            cycle=cycle,
+            codec=codec,
+        )
+
+    @property
+    def table_bytes(self) -> int:
+        return self.blocks * ENTRY.size
+
+
+def crc_holds(head: bytes, table: bytes | memoryview) -> bool:
+    """Whether the CRC in the 64 bytes of `head` fits head and table."""
+    (stored,) = struct.unpack("<I", head[-4:])
+    return bool(stored == zlib.crc32(table, zlib.crc32(head[:-4])))
