@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from datetime import timedelta
 
 from secondsite import logs
@@ -89,19 +90,22 @@ class Registrar:
         _log.info("certificate_renewed", site=site.name, key=fingerprint(key))
 
     async def drop(self, site: Site) -> None:
-        """Forget a bundle: first the Secret, so that nobody is handed one that is void."""
+        """Void a bundle: first the Secret, so that nobody is handed one that is void.
+
+        That there was one is remembered, so that a site which is silent for a while gets no second one.
+        """
         try:
             await self._kube.delete(SECRETS, self._namespace, bundle_secret_name(site.namespace, site.name))
         except ApiError as error:
             if error.status != 404:
                 raise
-        await self._authorities.change(_vault_of(site), lambda now: now.with_registration(site.name, None))
+        await self._authorities.change(_vault_of(site), lambda now: _spend(now, site))
 
     def _check_bootstrap(self, site: Site, peer: Peer | None) -> None:
         outstanding = self._clients.keys(site).registrations.get(site.name)
         if peer is None or peer.name.role is not Role.BOOTSTRAP:
             raise NotYet(f"Site {site.name} shows no bundle", delay=5)
-        if outstanding is None or serial_from_text(outstanding.serial) != peer.serial:
+        if outstanding is None or not outstanding.serial or serial_from_text(outstanding.serial) != peer.serial:
             raise SpecRefused(
                 f"Site {site.name} shows a bundle (serial {peer.serial:x}) that is spent, replaced or was never issued",
                 _ASK,
@@ -180,7 +184,7 @@ def _vault_of(site: Site) -> tuple[str, str]:
 def _bind(keys: VaultKeys, site: Site, key: str) -> VaultKeys:
     """Bind the outstanding bundle to one key, for good. Raises SpecRefused when it is bound to another."""
     outstanding = keys.registrations.get(site.name)
-    if outstanding is None:
+    if outstanding is None or not outstanding.serial:
         raise SpecRefused(f"The bundle of site {site.name} is not outstanding any more", _ASK, reason="BundleSpent")
     if outstanding.bound_key and outstanding.bound_key != key:
         raise SpecRefused(
@@ -188,12 +192,9 @@ def _bind(keys: VaultKeys, site: Site, key: str) -> VaultKeys:
             f"If you did not start a second agent, somebody has a copy of the bundle. {_ASK}",
             reason="BundleBoundToOther",
         )
-    bound = Registration(
-        outstanding.serial,
-        outstanding.expiry,
-        outstanding.site_uid,
-        outstanding.endpoint,
-        outstanding.token,
-        bound_key=key,
-    )
-    return keys.with_registration(site.name, bound)
+    return keys.with_registration(site.name, replace(outstanding, bound_key=key))
+
+
+def _spend(keys: VaultKeys, site: Site) -> VaultKeys:
+    record = keys.registrations.get(site.name)
+    return keys if record is None else keys.with_registration(site.name, replace(record, serial=""))

@@ -234,3 +234,5 @@ class VaultWorld:
     """(name, ready)."""
     vms: tuple[VMSummary, ...] = ()
     users: tuple[str, ...] = ()
+    older: str = ""
+    """Name of an older vault in the namespace: that one is served."""
