@@ -71,6 +71,8 @@ class SiteView:
     """By `network/subnet`."""
     ledgers: Mapping[str, Ledger] = field(default_factory=dict)
     """By VM id: what the site remembers of a VM, with or without a relation."""
+    holders: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """(network, address) → ids of the production VMs that use it."""
     associations: Mapping[str, Association] = field(default_factory=dict)
     test_networks: Mapping[str, TestNetwork] = field(default_factory=dict)
     tombstones: Mapping[str, Tombstone] = field(default_factory=dict)
@@ -103,6 +105,15 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class LastTest:
+    """How a VM's last test ended."""
+
+    name: str
+    time: datetime
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class VMWorld:
     """All that decides about one ProtectedVM."""
 
@@ -124,6 +135,14 @@ class VMWorld:
     """Id of the association that this VM's pair of clouds needs."""
     known_vm_id: str = ""
     """From our own earlier status, for reporting only: what to show while the source cannot be asked."""
+    status: Mapping[str, object] = field(default_factory=dict)
+    """What we last reported, or the parts of it that are kept: shown on while a site cannot be asked."""
+    rival: str = ""
+    """Name of an older ProtectedVM that has the same VM: that one is served."""
+    last_test: LastTest | None = None
+    """The newest TestFailover with this VM whose checks ended."""
+    tombstones: frozenset[str] = frozenset()
+    """Ids of the tombstones that the cluster already remembers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +176,7 @@ class PolicyWorld:
     """The namespace's other policies, oldest first: two transports at one host are a conflict."""
     users: tuple["VMSummary", ...] = ()
     """The ProtectedVMs that name it."""
+    vault: Object[RecoveryVaultSpec] | None = None
 
 
 @dataclass(frozen=True, slots=True)
