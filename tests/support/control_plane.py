@@ -13,6 +13,7 @@ from secondsite.sandbox.build import build
 from secondsite.sandbox.cluster import install_crds
 from secondsite.sandbox.control_plane import ControlPlane
 from secondsite.sandbox.kubectl import Kubectl
+from secondsite.sandbox.steps import Display
 
 ROOT = Path(__file__).parents[2]
 OPERATOR = ("secondsite-system", "secondsite-operator")
@@ -24,7 +25,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if any("binary" in getattr(item, "fixturenames", ()) for item in session.items):
         capture = session.config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled():
-            build(lambda line: print(line, file=sys.stderr, flush=True))
+            display = Display(sys.stderr)
+            build(display)
+            display.close()
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,7 @@ def _locked(path: Path, progress: Progress) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                progress(f"another process builds the control plane; waiting for it, {steps.elapsed(started)}")
+                progress(f"another process builds the control plane, waiting for it: {steps.elapsed(started)}")
                 time.sleep(_LOCK_POLL_SECONDS)
         yield
 
@@ -84,6 +84,8 @@ def _build(sources: Path, binary: Path, work: Path, progress: Progress) -> None:
     packages = _packages(sources, go, work, progress)
     unfinished = work / "controlplane"
     _compile(sources, go, unfinished, packages, progress)
+    if binary_path(sources, binary.parent.parent) != binary:
+        raise steps.BuildError("The control plane's sources changed while it was built", "Build it again.")
     _publish(unfinished, binary)
     # Kept until here, so that a build that failed half-way goes on where it stopped.
     shutil.rmtree(work)
@@ -95,12 +97,17 @@ def _packages(sources: Path, go: Toolchain, work: Path, progress: Progress) -> f
     lines = steps.run(
         "Fetching the modules of the Kubernetes control plane",
         [str(go.go), "list", "-deps", "."],
-        tick=lambda _: progress(f"fetching the sources of Kubernetes and etcd, {steps.elapsed(started)}"),
+        tick=lambda _: progress(f"fetching the sources of Kubernetes and etcd: {steps.elapsed(started)}"),
         environment=go.environment,
         log=work / "fetch.log",
         cwd=sources,
+        noise=_is_package,
     )
-    return frozenset(line for line in lines if " " not in line)
+    return frozenset(filter(_is_package, lines))
+
+
+def _is_package(line: str) -> bool:
+    return " " not in line  # everything else that Go says is a sentence
 
 
 def _compile(sources: Path, go: Toolchain, output: Path, packages: frozenset[str], progress: Progress) -> None:
@@ -120,7 +127,7 @@ def _compile(sources: Path, go: Toolchain, output: Path, packages: frozenset[str
         environment=go.environment,
         log=output.parent.parent / "build.log",
         cwd=sources,
-        noise=packages,
+        noise=packages.__contains__,
     )
 
 
@@ -152,18 +159,14 @@ def _publish(unfinished: Path, binary: Path) -> None:
 
 def main() -> int:
     """Build, show progress on stderr, print the binary's path."""
-    terminal = sys.stderr.isatty()
-
-    def show(line: str) -> None:
-        sys.stderr.write(f"\r\x1b[K{line}" if terminal else f"{line}\n")
-        sys.stderr.flush()
-
+    show = steps.Display(sys.stderr)
     try:
         binary = build(show)
     except SecondsiteError as error:
-        sys.stderr.write(f"\n{error}\n")
+        show.close()
+        sys.stderr.write(f"{error}\n")
         return 1
-    sys.stderr.write("\n" if terminal else "")
+    show.close()
     sys.stdout.write(f"{binary}\n")
     return 0
 

@@ -1,26 +1,33 @@
-"""Runs one long command of a build: progress while it runs, one paragraph when it fails."""
+"""The steps of a build: one long command each, progress while it runs, one paragraph when it fails."""
 
 from __future__ import annotations
 
+import math
 import re
+import shutil
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from secondsite.errors import SecondsiteError
 
 Progress = Callable[[str], None]
 
 _TICK_SECONDS = 1.0
+_LINE_SECONDS = 10.0
 _LINES_SHOWN = 12
 _REMEDIES = (
     (r"no space left|disk quota", "Free about 4 GB there, or set XDG_CACHE_HOME to a folder with room."),
     (r"signal: killed|cannot allocate memory", "The build needs about 2 GB of memory: close something and try again."),
     (r"No module named pip", "Install pip for this Python, or put a `go` on the PATH."),
-    (r"hash", "What was downloaded is not what was pinned: look at the proxy in between, and do not go on."),
+    (
+        r"checksum mismatch|SECURITY ERROR|do not match the hashes",
+        "What was downloaded is not what was pinned: look at the proxy in between, and do not go on.",
+    ),
     (
         r"dial tcp|lookup |proxyconnect|timeout|connection|x509|no matching distribution|Network",
         "PyPI and the Go module proxy must be reachable: look at the network, GOPROXY and pip's settings.",
@@ -30,6 +37,35 @@ _REMEDIES = (
 
 class BuildError(SecondsiteError):
     """The control plane could not be built; the text says which step, what came back and what to do."""
+
+
+class Display:
+    """Progress on a stream: one line that changes on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._terminal = stream.isatty()
+        self._shown_at = -math.inf
+        self._shown = ""
+
+    def __call__(self, line: str) -> None:
+        """Show `line`."""
+        now = time.monotonic()
+        same_step = line.partition(":")[0] == self._shown.partition(":")[0]
+        if self._terminal:
+            width = shutil.get_terminal_size().columns - 1
+            self._stream.write(f"\r\x1b[K{line[:width]}")
+        elif now - self._shown_at >= _LINE_SECONDS or not same_step:
+            self._stream.write(f"{line}\n")
+        else:
+            return
+        self._stream.flush()
+        self._shown_at, self._shown = now, line
+
+    def close(self) -> None:
+        """End the line, if there is one."""
+        if self._terminal and self._shown:
+            self._stream.write("\n")
 
 
 def elapsed(since: float) -> str:
@@ -50,11 +86,11 @@ def run(
     environment: Mapping[str, str],
     log: Path,
     cwd: Path | None = None,
-    noise: frozenset[str] = frozenset(),
+    noise: Callable[[str], bool] | None = None,
 ) -> list[str]:
     """Run `command`, call `tick` with all output lines so far about once a second, and give the lines back.
 
-    The output also goes to the file `log`, from its start. Lines in `noise` are left out of the error's text.
+    The output also goes to the file `log`, from its start. Lines that are `noise` are left out of the error's text.
     Raises BuildError when the command cannot be started or ends with another code than 0.
     """
     try:
@@ -82,7 +118,7 @@ def run(
         finally:
             reader.join()
     if process.returncode:
-        raise _failure(what, process.returncode, [line for line in lines if line not in noise], log)
+        raise _failure(what, process.returncode, [line for line in lines if not (noise and noise(line))], log)
     return lines
 
 

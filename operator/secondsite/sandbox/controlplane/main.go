@@ -7,7 +7,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	_ "time/tzdata" // CEL rules and time zones must not depend on what the machine has installed
 
 	"k8s.io/component-base/cli"
@@ -17,8 +16,11 @@ import (
 
 func main() {
 	watchLifeline()
-	name, arguments := subcommand(os.Args)
-	os.Args = append([]string{name}, arguments...)
+	if len(os.Args) < 2 {
+		os.Exit(usage())
+	}
+	os.Args = os.Args[1:] // each part reads its own command line from there
+	name, arguments := os.Args[0], os.Args[1:]
 	switch name {
 	case "etcd":
 		os.Exit(runEtcd(arguments))
@@ -29,18 +31,11 @@ func main() {
 	case "kubectl":
 		os.Exit(runKubectl())
 	default:
-		fmt.Fprintln(os.Stderr, "usage: controlplane etcd|apiserver|controller-manager|kubectl [flags]")
-		os.Exit(2)
+		os.Exit(usage())
 	}
 }
 
-// subcommand lets the binary be called kubectl through a link.
-func subcommand(argv []string) (string, []string) {
-	if name := filepath.Base(argv[0]); name == "kubectl" {
-		return name, argv[1:]
-	}
-	if len(argv) < 2 {
-		return "", nil
-	}
-	return argv[1], argv[2:]
+func usage() int {
+	fmt.Fprintln(os.Stderr, "usage: controlplane etcd|apiserver|controller-manager|kubectl [flags]")
+	return 2
 }
