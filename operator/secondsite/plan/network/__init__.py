@@ -1,0 +1,1 @@
+"""The network plan: which network and which addresses each adapter gets at the other site, and why."""
