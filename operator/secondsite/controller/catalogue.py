@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import enum
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +12,7 @@ from pydantic import ValidationError
 
 from secondsite.api.kind import Kind, Object, parse
 from secondsite.controller import references
+from secondsite.controller.conditions import Fingerprint, fingerprint
 from secondsite.controller.ports import Key
 from secondsite.controller.references import Graph
 from secondsite.controller.verdict import Verdict, of_status
@@ -51,10 +50,12 @@ class Entry:
     """What tells one wish from the next: uid, generation, whether it is being deleted, finalizers."""
     object: Object[Any] | None = None
     fault: str = ""
-    status_digest: str = ""
+    status: Fingerprint = field(default_factory=dict)
     """Of the status as the cluster holds it."""
-    written_digest: str | None = None
-    """Of the status as we wrote it last; None: not yet by this process."""
+    written: Fingerprint | None = None
+    """Of the status as the cluster took our last write; None: this process has not written yet."""
+    sent: Fingerprint | None = None
+    """Of what we sent then, which the cluster may have pruned."""
     writing: bool = False
     """Our write is under way: a strange status may be our own, seen before the answer."""
     conditions: tuple[Body, ...] = ()
@@ -128,14 +129,15 @@ class Catalogue:
                 self.remove(key, uid)
         self._buried.pop(kind, None)
 
-    def wrote(self, kind: Kind[Any, Any], entry: Entry, body: Body, conditions: tuple[Body, ...]) -> None:
+    def wrote(self, kind: Kind[Any, Any], entry: Entry, body: Body, sent: Fingerprint | None) -> None:
         """Note the API server's answer to our status write; it may show a newer wish as well."""
         status = body.get("status") or {}
-        entry.written_digest, entry.conditions = digest(status), conditions
+        entry.written, entry.sent = fingerprint(status), sent
+        entry.conditions = tuple(status.get("conditions") or ())
         entry.memory = _remember(kind.name, status)
         if not _older(body["metadata"], entry):
             self.take(kind, body)
-        elif entry.status_digest != entry.written_digest:
+        elif entry.status != entry.written:
             self._changed(entry.key, Change.STATUS)
 
     def _learn(self, kind: Kind[Any, Any], key: Key, body: Body, before: Entry | None) -> None:
@@ -152,7 +154,7 @@ class Catalogue:
             entry.conditions = tuple(status.get("conditions") or ())
             entry.memory = _remember(kind.name, status)
             entry.verdict = of_status(entry.conditions, status)
-        entry.status_digest = digest(status)
+        entry.status = fingerprint(status)
         self._entries[kind.name, key.namespace][key.name] = entry
         targets = references.references(key.namespace, entry.object.spec) if entry.object else frozenset()
         if targets or not entry.fault:
@@ -160,15 +162,9 @@ class Catalogue:
             self.graph.put(key, targets)
 
     def _notice_status(self, entry: Entry, body: Body) -> None:
-        entry.status_digest = digest(body.get("status") or {})
-        if entry.written_digest not in (None, entry.status_digest) and not entry.writing:
+        entry.status = fingerprint(body.get("status") or {})
+        if entry.written not in (None, entry.status) and not entry.writing:
             self._changed(entry.key, Change.STATUS)
-
-
-def digest(value: object) -> str:
-    """The same for the same JSON."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 def _remember(kind: str, status: Body) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ class Row:
     kind: Kind[Any, Any]
     observe: Callable[[Observer, Object[Any], datetime], Any]
     plan: Callable[[Any], Plan]
-    judge: Callable[[Any, Plan, Sequence[Trouble]], Report]
+    judge: Callable[[Any, Plan, tuple[Trouble, ...]], Report]
 
 
 Table = Mapping[str, Row]

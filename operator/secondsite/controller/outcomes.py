@@ -8,6 +8,7 @@ from typing import Literal
 
 from secondsite.api.condition import CommonReason
 from secondsite.controller.kube import ApiError, ApiUnreachable
+from secondsite.controller.limits import Queued
 from secondsite.errors import NotYet, SecondsiteError, SiteRefused, SiteUnreachable, SpecRefused, Superseded
 from secondsite.plan.actions import Action, Trouble
 from secondsite.wire.problems import CURE, Code, Cure
@@ -34,6 +35,7 @@ class Outcome:
 
 REFUSED = Outcome("Refused", 60, 600, "warning")
 NOT_YET = Outcome("NotYet", 1, 30, "debug")
+QUEUED = Outcome("Queued", 30, 30, "debug")
 UNREACHABLE = Outcome("SiteUnreachable", 1, 30, "info")
 SUPERSEDED = Outcome("NotYet", 1, 5, "info")
 API = Outcome("NotYet", 1, 30, "warning")
@@ -46,13 +48,15 @@ REFUSED_BY_SITE = {
 }
 
 
-def judge(error: BaseException) -> Outcome:  # noqa: PLR0911 - a table
+def judge(error: BaseException) -> Outcome:
     """Which kind of failure this is. What nobody raised on purpose is a defect."""
     match error:
         case SiteRefused(code=code):
             return REFUSED_BY_SITE[CURE[Code(code)] if code in Code.__members__.values() else Cure.RETRY]
         case SpecRefused():
             return REFUSED
+        case Queued():
+            return QUEUED
         case NotYet(delay=delay):
             return Outcome(NOT_YET.kind, delay, delay, NOT_YET.level)
         case SiteUnreachable():
@@ -79,7 +83,7 @@ def trouble(action: Action | None, error: BaseException, now: datetime) -> Troub
     )
 
 
-def _code(error: BaseException) -> str:  # noqa: PLR0911 - a table
+def _code(error: BaseException) -> str:
     match error:
         case SiteRefused(code=code):
             return code
