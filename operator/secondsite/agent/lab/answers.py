@@ -1,0 +1,111 @@
+"""What `lab.sock` answers: computed from the guests' disks and from the points' bytes, never from what is reported."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from secondsite.agent.lab import datacentre
+from secondsite.agent.lab.engine import RecoveryPoint, UnknownPoint
+from secondsite.agent.lab.estate import Estate
+from secondsite.agent.lab.guests import Guest, disk_ids
+from secondsite.agent.lab.layout import Record
+from secondsite.agent.lab.replica import ReplicaStore
+from secondsite.agent.lab.truth import Evidence, Read, newest_record, replay
+
+
+class Answers:
+    """Answers requests by their `ask`."""
+
+    def __init__(self, estate: Estate) -> None:
+        self._estate = estate
+        # A point never changes, and reading its log costs a megabyte of verified blocks.
+        self._known: dict[str, tuple[int, int]] = {}
+
+    def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+        known = {"status": self._status, "truth": self._truth, "replay": self._replay, "crash": self._crash}
+        if request.get("ask") not in known:
+            raise ValueError(f"ask one of {', '.join(known)}")
+        return known[request["ask"]](request)
+
+    def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "site": self._estate.context.site,
+            "hurry": self._estate.clock.hurry,
+            "guests": {vm_id: _record(guest.newest) for vm_id, guest in self._estate.guests.items()},
+            "halves": {
+                half.vm_id: {"name": half.vm_name, "side": half.side, "state": half.state}
+                for half in self._estate.halves.all()
+            },
+        }
+
+    def _truth(self, request: dict[str, Any]) -> dict[str, Any]:
+        vm_id = str(request["vmID"])
+        guest, store = self._estate.guests.get(vm_id), self._estate.stores.get(vm_id)
+        if guest:
+            return _guest_truth(guest, vm_id, request.get("sequence"))
+        if store is None:
+            raise ValueError(f"neither VM {vm_id} nor a replica of it is here")
+        return {"vmID": vm_id, "role": "Target", "points": self._point_truths(store)}
+
+    def _point_truths(self, store: ReplicaStore) -> list[dict[str, Any]]:
+        found = []
+        for point in store.points():
+            try:
+                sequence, time_ns = self._newest(store, point)
+            except UnknownPoint:
+                continue
+            found.append(
+                {
+                    "id": point.id,
+                    "sourceTime": point.freeze_time.isoformat(),
+                    "sequence": sequence,
+                    "time": _time(time_ns) if sequence else None,
+                }
+            )
+        return found
+
+    def _newest(self, store: ReplicaStore, point: RecoveryPoint) -> tuple[int, int]:
+        if point.id not in self._known:
+            names = sorted(store.store.disks)
+            record = newest_record(_reader(store, point.id, names[0]))
+            self._known[point.id] = (record.sequence, record.time_ns) if record else (0, 0)
+        return self._known[point.id]
+
+    def _replay(self, request: dict[str, Any]) -> dict[str, Any]:
+        vm_id, point = str(request["vmID"]), str(request["point"])
+        machine = datacentre.load(Path(str(request["disks"]))).machine(vm_id)
+        store = self._estate.stores.get(vm_id)
+        if machine is None or store is None:
+            raise ValueError(f"VM {vm_id} is not in that file, or has no replica here")
+        readers = {name: _reader(store, point, name) for name in store.store.disks}
+        evidence = replay(machine, disk_ids(machine), readers)
+        return {"vmID": vm_id, "point": point, **_evidence(evidence)}
+
+    def _crash(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._estate.primaries[str(request["vmID"])].distrust()
+        return {}
+
+
+def _guest_truth(guest: Guest, vm_id: str, sequence: object) -> dict[str, Any]:
+    found: dict[str, Any] = {"vmID": vm_id, "role": "Source", "newest": _record(guest.newest)}
+    if isinstance(sequence, int):
+        found["record"] = _record(guest.record(sequence))
+    return found
+
+
+def _reader(store: ReplicaStore, point: str, disk: str) -> Read:
+    return lambda offset, length: store.store.read_point(point, disk, offset, length)
+
+
+def _evidence(evidence: Evidence) -> dict[str, Any]:
+    return {"sequence": evidence.sequence, "identical": not evidence.faults, "faults": list(evidence.faults)}
+
+
+def _record(record: Record | None) -> dict[str, Any] | None:
+    return {"sequence": record.sequence, "time": _time(record.time_ns)} if record else None
+
+
+def _time(time_ns: int) -> str:
+    return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat()

@@ -1,0 +1,274 @@
+"""The lab driver: a faithful half of a pair of Hyper-V Replica hosts that really replicates bytes to the other half.
+
+It fulfils `agent.driver.Driver`. Everything below is blocking and runs in threads; here is only the bridge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ParamSpec, TypeVar, cast
+
+from secondsite.agent.driver import Command, SiteContext
+from secondsite.agent.lab import inventory
+from secondsite.agent.lab.answers import Answers
+from secondsite.agent.lab.associations import Associations
+from secondsite.agent.lab.clock import LabClock
+from secondsite.agent.lab.datacentre import load
+from secondsite.agent.lab.engine import EngineError
+from secondsite.agent.lab.estate import Estate
+from secondsite.agent.lab.probe import Answer
+from secondsite.agent.lab.relation import point_fact
+from secondsite.agent.lab.report import Reporter
+from secondsite.agent.lab.resources import Resources
+from secondsite.agent.lab.socket import LabSocket
+from secondsite.agent.lab.source_verbs import SourceVerbs
+from secondsite.agent.lab.state import Replica, SiteSettings
+from secondsite.agent.lab.target_verbs import TargetVerbs
+from secondsite.agent.lab.testfailover import TestFailovers
+from secondsite.agent.lab.verbs import Verbs
+from secondsite.errors import SecondsiteError
+from secondsite.wire.agent import Capability, Check, Settings, Verdict
+from secondsite.wire.arguments import CheckTestVM
+from secondsite.wire.facts import Point, Relation, State
+from secondsite.wire.feed import VMDetail
+from secondsite.wire.inventory import VM
+from secondsite.wire.operations import Verb
+from secondsite.wire.problems import Code, Refusal
+from secondsite.wire.resources import (
+    AssociationAnswer,
+    AssociationWish,
+    ReservationWish,
+    TestNetworkWish,
+    TombstoneWish,
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_ENOUGH_BYTES = 1 << 30
+_THREADS = 16
+
+
+class LabDriver:
+    """A site of the lab, with the data centre of a YAML file. Raises SecondsiteError for a file that is wrong.
+
+    `hurry` divides the hypervisor's intervals; it must be the same at both sites. `keep_every_cycle` keeps every
+    recovery point, for tests. What Hyper-V itself cannot do is no capability here, but for two: the lab knows the
+    freeze, and it can look into a test VM on an isolated network.
+    """
+
+    name = "lab"
+    version = "1"
+    capabilities = frozenset({Capability.FREEZE_TIME, Capability.PROBE_ISOLATED})
+
+    def __init__(self, data_centre: Path, hurry: float = 1.0, keep_every_cycle: bool = False) -> None:
+        if hurry <= 0:
+            raise SecondsiteError(f"The lab cannot hurry by {hurry:g}", "Choose a factor above 0.")
+        self.hurry = hurry
+        self._path = data_centre
+        self._clock = LabClock(hurry, load(data_centre).knobs)
+        self._keep_every_cycle = keep_every_cycle
+        self._site: _Site | None = None
+        # Of our own: verbs that wait for a peer must not use up the threads of the agent's core.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="lab")
+
+    async def start(self, context: SiteContext) -> None:
+        """Open its state, publish every fact once, and go on with what it was doing."""
+        make = functools.partial(_Site, keep_every_cycle=self._keep_every_cycle)
+        opened = await self._call(make, context, self._path, self._clock)
+        await self._call(opened.start)
+        self._site = opened
+
+    async def stop(self) -> None:
+        """End cleanly: nothing acknowledged is lost."""
+        site, self._site = self._site, None
+        if site:
+            await self._call(site.stop)
+
+    def settled(self) -> bool:
+        """False until its relations can be read."""
+        return self._site is not None
+
+    def state(self, vm_id: str) -> State:
+        """State of this site's half; `Disabled` where there is none."""
+        return self._at.estate.halves.state(vm_id)
+
+    def relation(self, vm_id: str) -> Relation | None:
+        """Half of the relation that this site holds, as it stands now."""
+        return self._at.reporter.compute(vm_id)
+
+    async def perform(self, command: Command) -> dict[str, str]:
+        """Carry a verb out. Raises Refusal."""
+        if command.verb is Verb.CHECK_TEST_VM:
+            return await self._check_test_vm(command)
+        return await self._call(self._at.verbs.perform, command)
+
+    async def checks(self) -> list[Check]:
+        """Preflight: data-centre file, space, data port."""
+        return await self._call(self._at.checks)
+
+    async def apply(self, settings: Settings) -> None:
+        """Take over the clouds to serve and the limit on what this site sends."""
+        await self._call(self._at.apply, settings)
+
+    async def detail(self, vm_id: str) -> VMDetail:
+        """One VM whole. Raises Refusal (NotFound)."""
+        return await self._call(self._at.detail, vm_id)
+
+    async def points(self, vm_id: str) -> list[Point]:
+        """Every recovery point that this site holds, oldest first."""
+        return await self._call(self._at.points, vm_id)
+
+    async def associate(self, id: str, wish: AssociationWish) -> AssociationAnswer:  # noqa: A002
+        """Prepare one side of a pair of clouds; the core fills in revision and instance."""
+        endpoint = await self._call(self._at.associations.put, id, wish)
+        return AssociationAnswer(id=id, data_endpoint=endpoint, revision=0, instance="")
+
+    async def dissociate(self, id: str) -> None:  # noqa: A002
+        """Undo it; refused with `InUse` while a relation uses it, an unknown id is no error."""
+        await self._call(self._at.associations.remove, id)
+
+    async def reserve(self, vm_id: str, adapter: str, wish: ReservationWish) -> list[str]:
+        """Addresses for one adapter, the same ones every time."""
+        return await self._call(self._at.resources.reserve, vm_id, adapter, wish)
+
+    async def release(self, vm_id: str, adapter: str) -> None:
+        """Give them back."""
+        await self._call(self._at.resources.release, vm_id, adapter)
+
+    async def make_test_network(self, id: str, wish: TestNetworkWish) -> None:  # noqa: A002
+        """Make an isolated network for a test."""
+        await self._call(self._at.resources.make_test_network, id, wish)
+
+    async def remove_test_network(self, id: str) -> None:  # noqa: A002
+        """Remove it; refused with `InUse` while a test VM is on it."""
+        await self._call(self._at.resources.remove_test_network, id)
+
+    async def leave_tombstone(self, id: str, wish: TombstoneWish) -> None:  # noqa: A002
+        """Remember what a deletion still owes here."""
+        await self._call(self._at.resources.leave_tombstone, id, wish)
+
+    async def remove_tombstone(self, id: str) -> None:  # noqa: A002
+        """Forget it."""
+        await self._call(self._at.resources.remove_tombstone, id)
+
+    async def _check_test_vm(self, command: Command) -> dict[str, str]:
+        """Probe until it passes or its time is over; a check that does not pass is a result, not a failure."""
+        wish = cast("CheckTestVM", command.arguments)
+        end = min(self._clock.now().timestamp() + wish.timeout_seconds, command.deadline.timestamp())
+        while True:
+            answer: Answer = await self._call(self._at.tests.check, command)
+            command.report(None, f"{wish.name}: {answer.message}")
+            left = end - self._clock.now().timestamp()
+            if answer.passed or left <= 0:
+                return {"passed": "true" if answer.passed else "false", "message": answer.message}
+            await asyncio.sleep(min(wish.period_seconds, left))
+
+    async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """In a thread; whatever the disks say comes back as a Refusal."""
+        call = functools.partial(function, *args, **kwargs)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        except (EngineError, OSError) as error:
+            raise Refusal(Code.INTERNAL, f"{type(error).__name__}: {error}") from error
+
+    @property
+    def _at(self) -> _Site:
+        if self._site is None:
+            raise Refusal(Code.SETTLING, "The lab driver has not started yet")
+        return self._site
+
+
+class _Site:
+    """The parts of a started site, in the order in which they need each other."""
+
+    def __init__(self, context: SiteContext, path: Path, clock: LabClock, *, keep_every_cycle: bool) -> None:
+        context.data.mkdir(parents=True, exist_ok=True)
+        self.context = context
+        self.reporter = Reporter(context.sink)
+        self.estate = Estate(context, path, clock, self.reporter.changed, keep_every_cycle=keep_every_cycle)
+        self.resources = Resources(self.estate, self.reporter)
+        self.target = TargetVerbs(self.estate, self.reporter, self.resources)
+        self.associations = Associations(self.estate, self.reporter, self.target.peer_enabled)
+        self.tests = TestFailovers(self.estate, self.resources)
+        self.verbs = Verbs(self.estate, self.reporter, SourceVerbs(self.estate), self.target, self.tests)
+        self.socket = LabSocket(context.data, Answers(self.estate))
+
+    def start(self) -> None:
+        self.estate.open()
+        self.reporter.start(self.estate)
+        self.associations.resume()
+        self.socket.start()
+
+    def stop(self) -> None:
+        self.socket.stop()
+        self.associations.close()
+        self.reporter.stop()
+        self.estate.close()
+
+    def apply(self, settings: Settings) -> None:
+        unknown = set(settings.clouds) - {cloud.name for cloud in self.estate.centre.clouds}
+        if unknown:
+            raise Refusal(Code.NOT_FOUND, f"No cloud {', '.join(sorted(unknown))} at this site")
+        self.estate.configure(SiteSettings(settings.clouds, settings.bandwidth_limit_bytes_per_second))
+        self.reporter.inventory()
+
+    def points(self, vm_id: str) -> list[Point]:
+        store = self.estate.stores.get(vm_id)
+        half = self.estate.halves.get(vm_id)
+        name = half.vm_name if half else vm_id
+        return [point_fact(name, point) for point in store.points()] if store else []
+
+    def detail(self, vm_id: str) -> VMDetail:
+        relation, vm = self.reporter.compute(vm_id), self._vm(vm_id)
+        if relation is None and vm is None:
+            raise Refusal(Code.NOT_FOUND, f"No VM {vm_id} at this site")
+        return VMDetail(vm=vm, relation=relation, points=tuple(self.points(vm_id)))
+
+    def _vm(self, vm_id: str) -> VM | None:
+        replica = self.estate.documents.get(Replica, vm_id)
+        machines = inventory.machine_facts(self.estate.centre, self.estate.settings, self.estate.used_bytes())
+        kept = [inventory.replica_fact(replica)] if replica and replica.disks else []
+        return next((vm for vm in (*machines, *kept) if vm.id == vm_id), None)
+
+    def checks(self) -> list[Check]:
+        return [self._file(), self._space(), self._port()]
+
+    def _file(self) -> Check:
+        try:
+            load(self.estate.path)
+        except SecondsiteError as error:
+            return Check(
+                check="InventoryReadable",
+                verdict=Verdict.FAILED,
+                message=str(error),
+                remedy="Correct the file; the last good one is served.",
+            )
+        return Check(check="InventoryReadable", verdict=Verdict.PASSED, message=f"Read from {self.estate.path.name}")
+
+    def _space(self) -> Check:
+        state = os.statvfs(self.context.data)
+        free = state.f_bavail * state.f_frsize
+        return Check(
+            check="StorageSpace",
+            verdict=Verdict.PASSED if free >= _ENOUGH_BYTES else Verdict.FAILED,
+            message=f"{free} bytes are free where the lab keeps its disks",
+            remedy="" if free >= _ENOUGH_BYTES else f"Free at least {_ENOUGH_BYTES} bytes there.",
+        )
+
+    def _port(self) -> Check:
+        needed = any(item.role == "Target" for item in self.associations.all().values())
+        if needed and not self.associations.listening:
+            return Check(
+                check="DataPort",
+                verdict=Verdict.FAILED,
+                message="An association needs the data port, and it is not open",
+                remedy="See the agent's log for what holds the port, and free it.",
+            )
+        text = "The data port is open" if needed else "No association needs the data port"
+        return Check(check="DataPort", verdict=Verdict.PASSED, message=text)

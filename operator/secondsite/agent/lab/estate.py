@@ -1,0 +1,196 @@
+"""What runs at a lab site: guests, the primary's side and the replica's side of relations, the data port."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from secondsite import logs
+from secondsite.agent.driver import SiteContext
+from secondsite.agent.lab import datacentre
+from secondsite.agent.lab.clock import LabClock
+from secondsite.agent.lab.engine import PeerClient, TargetStore, TokenBucket
+from secondsite.agent.lab.guests import Guest, disk_id
+from secondsite.agent.lab.halves import Halves
+from secondsite.agent.lab.primary import Primary
+from secondsite.agent.lab.replica import ReplicaStore
+from secondsite.agent.lab.state import Documents, Half, Replica, SiteSettings
+from secondsite.wire.facts import DiskSlot
+
+_log = logs.get(__name__)
+
+
+def slot_id(slot: DiskSlot) -> str:
+    """The engine's name of the disk in a slot."""
+    return disk_id(slot.controller_type, slot.controller_number, slot.controller_location)
+
+
+class Estate:
+    """Opens everything in the order that crash safety asks for, and closes it the other way round.
+
+    Folders under the driver's data: `disks/` of the guests, `tracking/` of primaries, `replicas/`, `lab.db`.
+    `changed` is called with a VM's id whenever its half or its points changed; it must only take note.
+    """
+
+    def __init__(
+        self,
+        context: SiteContext,
+        path: Path,
+        clock: LabClock,
+        changed: Callable[[str], None],
+        *,
+        keep_every_cycle: bool = False,
+    ) -> None:
+        self.context = context
+        self.path = path
+        self.centre = datacentre.load(path)
+        self.clock = clock
+        self.documents = Documents(context.data / "lab.db")
+        self.halves = Halves(self.documents, self._half_changed)
+        self.settings = self.documents.get(SiteSettings, "site") or SiteSettings()
+        self.bucket = TokenBucket(self.settings.bandwidth)
+        self.guests: dict[str, Guest] = {}
+        self.primaries: dict[str, Primary] = {}
+        self.stores: dict[str, ReplicaStore] = {}
+        self._keep_every_cycle = keep_every_cycle
+        self._changed = changed
+        self._lock = threading.RLock()
+
+    def open(self) -> None:
+        """Disks, then tracking, then guests: no write escapes the map."""
+        for machine in self.centre.vms:
+            self.guests[machine.id] = Guest(machine, self.context.data / "disks" / machine.id)
+        for replica in self.documents.all(Replica).values():
+            if replica.disks:
+                self.open_store(replica.vm_id)
+        primaries = [half for half in self.halves.all() if half.side == "Primary"]
+        self._forget_tracking_but({half.vm_id for half in primaries})
+        for half in primaries:
+            self.open_primary(half)
+        for guest in self.guests.values():
+            guest.start()
+
+    def close(self) -> None:
+        """Guests first, so that what they wrote is in the map."""
+        for guest in self.guests.values():
+            guest.stop()
+        for primary in list(self.primaries.values()):
+            primary.close()
+        for store in list(self.stores.values()):
+            store.close()
+        for guest in self.guests.values():
+            guest.close()
+        self.documents.close()
+
+    def open_primary(self, half: Half) -> Primary:
+        """The primary's side of a half; it goes on with what it was doing."""
+        with self._lock:
+            if half.vm_id not in self.primaries:
+                guest = self.guests[half.vm_id]
+                disks = {slot_id(slot): guest.disks[slot_id(slot)] for slot in half.disks}
+                root = self.context.data / "tracking" / half.vm_id
+                self.primaries[half.vm_id] = Primary(half.vm_id, root, disks, self.halves, self.clock, self.client)
+            return self.primaries[half.vm_id]
+
+    def close_primary(self, vm_id: str) -> None:
+        """The relation is over: tracking is forgotten."""
+        with self._lock:
+            primary = self.primaries.pop(vm_id, None)
+        if primary:
+            primary.close(discard=True)
+
+    def open_store(self, vm_id: str) -> ReplicaStore:
+        """The store of a replica, made where there is none."""
+        with self._lock:
+            if vm_id not in self.stores:
+                self.stores[vm_id] = ReplicaStore(
+                    vm_id,
+                    self.replica_folder(vm_id),
+                    self.halves,
+                    self.clock,
+                    self._changed,
+                    keep_every_cycle=self._keep_every_cycle,
+                )
+            return self.stores[vm_id]
+
+    def discard_store(self, vm_id: str) -> None:
+        """Delete a replica's files; nothing there is no error."""
+        with self._lock:
+            if vm_id in self.stores or TargetStore.exists(self.replica_folder(vm_id)):
+                store = self.open_store(vm_id)
+                del self.stores[vm_id]
+                store.discard()
+
+    def set_store_aside(self, vm_id: str) -> None:
+        """Keep the files of an earlier replica out of the way of a new one: people asked to keep them."""
+        with self._lock:
+            folder = self.replica_folder(vm_id)
+            if vm_id not in self.stores and not TargetStore.exists(folder):
+                return
+            store = self.open_store(vm_id)
+            del self.stores[vm_id]
+            if store.store.head is None:
+                store.discard()
+                return
+            store.close()
+            aside = self.context.data / "kept" / f"{vm_id}-{self.clock.now():%Y%m%dT%H%M%S%f}"
+            aside.parent.mkdir(exist_ok=True)
+            folder.rename(aside)
+            _log.warning("the replica that was kept is set aside for a new one", vm=vm_id, folder=str(aside))
+
+    def replica_folder(self, vm_id: str) -> Path:
+        """Where a replica's files lie."""
+        return self.context.data / "replicas" / vm_id
+
+    def client(self, half: Half) -> PeerClient:
+        """Dials the peer of a half; new connections show the newest certificate."""
+        return self.dial(half.peer_site, half.peer_address, half.peer_port)
+
+    def dial(self, site: str, address: str, port: int) -> PeerClient:
+        """Dials the data port of a site."""
+        return PeerClient(address, port, self.context.tls.dialler(site), bucket=self.bucket)
+
+    def configure(self, settings: SiteSettings) -> None:
+        """Take over the site's own settings, durably."""
+        self.documents.put("site", settings)
+        self.settings = settings
+        self.bucket.rate = settings.bandwidth
+
+    def refresh(self) -> None:
+        """Read the data-centre file again. New VMs start; a VM that left goes on until the agent restarts."""
+        centre = datacentre.load(self.path)
+        for machine in centre.vms:
+            if machine.id not in self.guests:
+                guest = Guest(machine, self.context.data / "disks" / machine.id)
+                self.guests[machine.id] = guest
+                guest.start()
+        self.centre = centre
+
+    def used_bytes(self) -> dict[str, dict[DiskSlot, int]]:
+        """What the disks of the VMs take on the host, in bytes."""
+        found: dict[str, dict[DiskSlot, int]] = {}
+        for vm_id, guest in self.guests.items():
+            for disk in guest.machine.disks:
+                slot = DiskSlot(disk.slot.controller_type, disk.slot.controller_number, disk.slot.controller_location)
+                with contextlib.suppress(OSError):
+                    found.setdefault(vm_id, {})[slot] = guest.disks[slot_id(slot)].path.stat().st_blocks * 512
+        return found
+
+    def _forget_tracking_but(self, wanted: set[str]) -> None:
+        """A kill between the end of a relation and that of its tracking leaves a map that fits no later relation."""
+        folder = self.context.data / "tracking"
+        for found in folder.iterdir() if folder.exists() else ():
+            if found.name not in wanted:
+                shutil.rmtree(found)
+
+    def _half_changed(self, vm_id: str) -> None:
+        with self._lock:
+            primary, store = self.primaries.get(vm_id), self.stores.get(vm_id)
+        if primary:
+            primary.wake()
+        if store:
+            store.tidy()
+        self._changed(vm_id)

@@ -1,0 +1,121 @@
+"""Lab guests: threads that write to the disks of a VM through the engine, as the VM's own software would."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from secondsite.agent.lab import layout
+from secondsite.agent.lab.datacentre import Machine
+from secondsite.agent.lab.engine import SourceDisk
+from secondsite.agent.lab.layout import Record
+from secondsite.agent.lab.truth import newest_record
+
+# Slow enough to cost nothing, fast enough that a guest of one write per second is not late by a tick.
+_LONGEST_PAUSE_SECONDS = 0.2
+
+
+def disk_id(controller_type: str, number: int, location: int) -> str:
+    """The engine's name of the disk in a slot."""
+    return f"{controller_type}-{number}-{location}"
+
+
+def disk_ids(machine: Machine) -> list[str]:
+    """The engine's names of all disks of a VM, in the file's order: the first holds the guest's log."""
+    slots = [disk.slot for disk in machine.disks]
+    return [disk_id(slot.controller_type, slot.controller_number, slot.controller_location) for slot in slots]
+
+
+class Guest:
+    """A VM that runs here: its disks, and the thread that writes to them."""
+
+    def __init__(self, machine: Machine, folder: Path) -> None:
+        self.machine = machine
+        self._lock = threading.RLock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.disks = {
+            name: _open(folder / f"{name}.raw", machine, index) for index, name in enumerate(disk_ids(machine))
+        }
+        self._order = list(self.disks.values())
+        self._sizes = [disk.size for disk in self._order]
+        self._last = newest_record(self._order[0].read)
+
+    @property
+    def newest(self) -> Record | None:
+        """The last record written."""
+        return self._last
+
+    def record(self, sequence: int) -> Record | None:
+        """The record of one write; None where it was not made yet, or is overwritten since."""
+        found = Record.from_bytes(self._order[0].read(layout.ring_offset(sequence), layout.RECORD_BYTES))
+        return found if found and found.sequence == sequence else None
+
+    def start(self) -> None:
+        """Go on writing at the next sequence number."""
+        if self.machine.guest.writes_per_second and self.machine.state == "Running":
+            self._thread = threading.Thread(target=self._run, name=f"guest {self.machine.name}", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Write no more; the disks stay open for whoever tracks them."""
+        self._stop.set()
+        if self._thread:
+            self._thread.join()
+
+    def close(self) -> None:
+        """Stop, and close the disks."""
+        self.stop()
+        for disk in self._order:
+            disk.close()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """While inside, the guest writes nothing."""
+        with self._lock:
+            yield
+
+    def write_one(self) -> Record:
+        """One write: the content first, then its record, so that a record never promises what is not there."""
+        seed = self.machine.guest.seed
+        with self._lock:
+            record = layout.next_record(seed, self._last, time.time_ns(), self._sizes)
+            self._order[record.disk].write(layout.slot_offset(record.slot), layout.content(seed, record.sequence))
+            self._order[0].write(layout.ring_offset(record.sequence), record.to_bytes())
+            self._last = record
+        return record
+
+    def _run(self) -> None:
+        pause = 1 / self.machine.guest.writes_per_second
+        due = time.monotonic()
+        while not self._stop.wait(max(0.0, min(due - time.monotonic(), _LONGEST_PAUSE_SECONDS))):
+            if time.monotonic() >= due:
+                self.write_one()
+                # A guest that was held up does not hurry after what it missed.
+                due = max(due + pause, time.monotonic() - 1)
+
+
+def _open(path: Path, machine: Machine, index: int) -> SourceDisk:
+    """The disk's file; where it is new, its first content is written before it gets its name."""
+    size = int(machine.disks[index].size)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        disk = SourceDisk(fresh, size)
+        _fill(disk, machine, index)
+        disk.close()
+        fresh.rename(path)
+    return SourceDisk(path, size)
+
+
+def _fill(disk: SourceDisk, machine: Machine, index: int) -> None:
+    wish = machine.disks[index]
+    if index == 0:
+        services = [service.model_dump() for service in machine.guest.services]
+        disk.write(0, layout.superblock(machine.guest.seed, services))
+    for offset, length in layout.pieces(disk.size, int(wish.data)):
+        disk.write(offset, layout.initial(wish.seed, offset, length))

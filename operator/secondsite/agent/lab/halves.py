@@ -1,0 +1,80 @@
+"""The relation halves of a site: every change goes through the transition table and is durable before it is seen."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import msgspec
+
+from secondsite.agent.lab.state import Documents, Half
+from secondsite.agent.lab.table import Event, Look, Row, require
+from secondsite.wire.facts import State
+
+
+class Halves:
+    """All halves, by VM. Thread-safe; its lock is never held while anything else is called but the store.
+
+    `changed` is called after each change, outside of the lock.
+    """
+
+    def __init__(self, documents: Documents, changed: Callable[[str], None]) -> None:
+        self._documents = documents
+        self._changed = changed
+        self._lock = threading.RLock()
+        self._halves = documents.all(Half)
+
+    def all(self) -> list[Half]:
+        """Every half."""
+        with self._lock:
+            return list(self._halves.values())
+
+    def get(self, vm_id: str) -> Half | None:
+        """The half of a VM, or None."""
+        with self._lock:
+            return self._halves.get(vm_id)
+
+    def state(self, vm_id: str) -> State:
+        """`Disabled` where there is no half."""
+        half = self.get(vm_id)
+        return half.state if half else "Disabled"
+
+    def require(self, vm_id: str, name: str, event: Event) -> Row:
+        """The table's row for an event now. Raises Refusal where none lists it; `name` is for its text."""
+        half = self.get(vm_id)
+        if half is None:
+            return require(name, "None", "Disabled", event, Look())
+        return require(half.vm_name, half.side, half.state, event, half.look)
+
+    def create(self, event: Event, half: Half) -> Half:
+        """A new half. Raises Refusal where the VM has one."""
+        with self._lock:
+            row = self.require(half.vm_id, half.vm_name, event)
+            return self._put(msgspec.structs.replace(half, state=row.after or half.state))
+
+    def step(self, vm_id: str, event: Event, **changes: object) -> Half | None:
+        """Take an event to the half of a VM; None where it is gone now. Raises Refusal."""
+        with self._lock:
+            half = self._halves[vm_id]
+            row = self.require(vm_id, half.vm_name, event)
+            if row.after == "Disabled":
+                del self._halves[vm_id]
+                self._documents.remove(Half, vm_id)
+                moved = None
+            else:
+                moved = self._put(msgspec.structs.replace(half, state=row.after or half.state, **changes))
+        self._changed(vm_id)
+        return moved
+
+    def update(self, vm_id: str, **changes: object) -> None:
+        """Note something that is no transition; nothing where the half is gone meanwhile."""
+        with self._lock:
+            if vm_id not in self._halves:
+                return
+            self._put(msgspec.structs.replace(self._halves[vm_id], **changes))
+        self._changed(vm_id)
+
+    def _put(self, half: Half) -> Half:
+        self._documents.put(half.vm_id, half)
+        self._halves[half.vm_id] = half
+        return half

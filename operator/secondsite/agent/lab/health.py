@@ -1,0 +1,98 @@
+"""Replication health of one half, as Hyper-V computes it over a monitoring window: a pure function.
+
+Thresholds: "Monitor and troubleshoot Hyper-V Replica" (missed over 20 percent, behind by an hour, latency 5 minutes).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from secondsite.wire.facts import Health, State
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What health is judged by. Seconds are as the lab hurries: already divided."""
+
+    primary: bool
+    state: State
+    since_last_seconds: float | None
+    """Since the last cycle was delivered or received; None before the first."""
+    missed_percent: float
+    latency_seconds: float | None
+    failing: bool
+    """The last attempt failed, and it was a repeated one."""
+    app_consistent_wanted: bool = False
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a number becomes a warning."""
+
+    missed_percent: float
+    stale_seconds: float
+    latency_seconds: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Level, stable reason codes, and a sentence for each."""
+
+    health: Health
+    reasons: tuple[str, ...]
+    message: str
+
+
+_TEXTS = {
+    "error-fix-and-resume": "Replication stopped on an error; mend its cause, then resume it",
+    "resync-required": "Change tracking was lost; the VM must be resynchronized, NotImplemented in this version",
+    "cannot-deliver": "Changes cannot be delivered at the moment; it is tried again",
+    "paused": "Replication is suspended",
+    "ir-pending": "Initial replication has not finished",
+    "behind-over-one-hour": "Nothing was replicated for more than an hour of the monitoring clock",
+    "missed-over-20-percent": "More than the allowed share of replication cycles was missed",
+    "latency-over-5-minutes": "Cycles take longer than the allowed average latency",
+    "app-consistent-not-implemented": "Application-consistent points were asked for: NotImplemented in this version",
+}
+
+
+def judge(sight: Sight, limits: Limits) -> Verdict:
+    """Critical wins over Warning; every reason is told."""
+    if sight.state == "Disabled":
+        return Verdict("NotApplicable", (), "")
+    critical, warning = _critical(sight), _warning(sight, limits)
+    level: Health = "Critical" if critical else "Warning" if warning else "Normal"
+    reasons = (*critical, *warning)
+    return Verdict(level, reasons, ". ".join(_TEXTS[reason] for reason in reasons))
+
+
+def _critical(sight: Sight) -> list[str]:
+    found = []
+    if sight.state == "Error":
+        found.append("error-fix-and-resume")
+    if sight.state == "WaitingForStartResynchronize":
+        found.append("resync-required")
+    if sight.primary and sight.failing and sight.state in ("InitialReplicationInProgress", "Replicating"):
+        found.append("cannot-deliver")
+    return found
+
+
+def _warning(sight: Sight, limits: Limits) -> list[str]:
+    found = []
+    if sight.state == "Suspended":
+        found.append("paused")
+    if sight.state in (
+        "ReadyForInitialReplication",
+        "InitialReplicationInProgress",
+        "WaitingForInitialReplication",
+    ):
+        found.append("ir-pending")
+    elif sight.since_last_seconds is not None and sight.since_last_seconds > limits.stale_seconds:
+        found.append("behind-over-one-hour")
+    if sight.missed_percent > limits.missed_percent:
+        found.append("missed-over-20-percent")
+    if sight.latency_seconds is not None and sight.latency_seconds > limits.latency_seconds:
+        found.append("latency-over-5-minutes")
+    if sight.app_consistent_wanted:
+        found.append("app-consistent-not-implemented")
+    return found

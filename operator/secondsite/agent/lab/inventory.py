@@ -1,0 +1,195 @@
+"""The inventory as facts, as VMM would list it: pure functions of the data centre and what was made here."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterable, Mapping
+
+from secondsite.agent.lab.addresses import free_count, within
+from secondsite.agent.lab.datacentre import DataCentre, Disk, Machine
+from secondsite.agent.lab.state import Half, Replica, Reservation, SiteSettings
+from secondsite.wire import inventory as facts
+from secondsite.wire.arguments import AdapterPlan
+from secondsite.wire.facts import DiskSlot, TestVM
+
+
+def slot_fact(disk: Disk) -> DiskSlot:
+    """Where a disk hangs, as the wire says it."""
+    slot = disk.slot
+    return DiskSlot(slot.controller_type, slot.controller_number, slot.controller_location)
+
+
+def machine_facts(
+    centre: DataCentre, settings: SiteSettings, used: Mapping[str, Mapping[DiskSlot, int]]
+) -> list[facts.VM]:
+    """Every VM of the clouds that are served. `used`: bytes that disks take, where known."""
+    served = [vm for vm in centre.vms if not settings.clouds or vm.cloud in settings.clouds]
+    return [_machine(vm, used.get(vm.id, {})) for vm in served]
+
+
+def adapters_of(machine: Machine) -> tuple[facts.Adapter, ...]:
+    """The adapters of a VM as they are connected."""
+    return tuple(
+        facts.Adapter(item.name, item.mac, item.network, item.subnet, item.addresses) for item in machine.adapters
+    )
+
+
+def replica_fact(replica: Replica) -> facts.VM:
+    """A replica VM: off, its adapters disconnected."""
+    return facts.VM(
+        id=replica.vm_id,
+        name=replica.vm_name,
+        cloud=replica.cloud,
+        host=replica.host,
+        state="Off",
+        generation=replica.generation,
+        role="Replica",
+        disks=tuple(facts.Disk(slot, size, format="Raw") for slot, size in replica.disks),
+        adapters=tuple(facts.Adapter(item.name, item.mac_address) for item in replica.adapters),
+        storage=replica.storage,
+        operating_system=replica.operating_system,
+    )
+
+
+def make_test_vm_id(vm_id: str, owner: str) -> str:
+    """The same for the same test, so that a repeated start finds its own."""
+    return str(uuid.uuid5(uuid.UUID(vm_id), owner))
+
+
+def test_vm_fact(replica: Replica, test: TestVM, adapters: tuple[facts.Adapter, ...]) -> facts.VM:
+    """A test VM: connected to the test's network only."""
+    return facts.VM(
+        id=test.id,
+        name=test.name,
+        cloud=replica.cloud,
+        host=test.host,
+        state=test.state,
+        generation=replica.generation,
+        role="Test",
+        disks=tuple(facts.Disk(slot, size, format="Raw") for slot, size in replica.disks),
+        adapters=adapters,
+        storage=replica.storage,
+        operating_system=replica.operating_system,
+    )
+
+
+def test_adapters(replica: Replica, network: str, plan: Iterable[AdapterPlan]) -> tuple[facts.Adapter, ...]:
+    """The replica's adapters, connected to the network of the test with the planned addresses."""
+    addresses = {item.adapter: item.addresses for item in plan}
+    return tuple(
+        facts.Adapter(item.name, item.mac_address, network, "", addresses.get(item.mac_address, ()) if network else ())
+        for item in replica.adapters
+    )
+
+
+def network_facts(centre: DataCentre) -> list[facts.Network]:
+    """VM networks with their subnets."""
+    return [
+        facts.Network(
+            network.name,
+            network.logical_network,
+            network.isolation,
+            tuple(facts.Subnet(item.name, item.cidr, item.vlan, item.gateway or "") for item in network.subnets),
+        )
+        for network in centre.networks
+    ]
+
+
+def pool_facts(centre: DataCentre, reservations: Collection[Reservation]) -> list[facts.Pool]:
+    """Static address pools: what is free, and who holds what."""
+    found = []
+    for network in centre.networks:
+        held = [(item, address) for item in reservations if item.network == network.name for address in item.addresses]
+        taken = {*holders(centre, network.name), *(address for _, address in held)}
+        for subnet in network.subnets:
+            if subnet.pool is None:
+                continue
+            pool = subnet.pool
+            found.append(
+                facts.Pool(
+                    network=network.name,
+                    subnet=subnet.name,
+                    cidr=subnet.cidr,
+                    start=pool.start,
+                    end=pool.end,
+                    gateway=subnet.gateway or "",
+                    dns_servers=pool.dns_servers,
+                    free=free_count(pool, taken),
+                    reserved=tuple(sorted((item.vm_id, item.adapter, a) for item, a in held if within(a, subnet.cidr))),
+                )
+            )
+    return found
+
+
+def holders(centre: DataCentre, network: str) -> dict[str, str]:
+    """Addresses that the site's own VMs use in a network, and the VM's name."""
+    return {
+        address: f"VM {vm.name}"
+        for vm in centre.vms
+        for adapter in vm.adapters
+        if adapter.network == network
+        for address in adapter.addresses
+    }
+
+
+def site_fact(centre: DataCentre, settings: SiteSettings, replicas: Collection[Replica]) -> facts.Site:
+    """The site as a whole; what the core keeps (digest of settings, served requests) it adds itself."""
+    return facts.Site(
+        state="Ready",
+        vmm_name=centre.vmm.name,
+        vmm_version=centre.vmm.version,
+        clouds=tuple(
+            facts.Cloud(
+                cloud.name,
+                hosts=len(centre.hosts_of(cloud.name)),
+                vms=sum(vm.cloud == cloud.name for vm in centre.vms),
+                storage=cloud.storage_classifications,
+                logical_networks=cloud.logical_networks,
+            )
+            for cloud in centre.clouds
+            if not settings.clouds or cloud.name in settings.clouds
+        ),
+        storage=tuple(
+            facts.Storage(item.classification, int(item.capacity), free_bytes(centre, replicas, item.classification))
+            for item in centre.storage
+        ),
+    )
+
+
+def free_bytes(centre: DataCentre, replicas: Collection[Replica], classification: str) -> int:
+    """What a storage classification has left: its capacity less every virtual disk promised on it."""
+    capacity = next((int(item.capacity) for item in centre.storage if item.classification == classification), 0)
+    own = sum(int(disk.size) for vm in centre.vms if vm.storage == classification for disk in vm.disks)
+    theirs = sum(size for item in replicas if item.storage == classification for _, size in item.disks)
+    return max(0, capacity - own - theirs)
+
+
+def test_network_vms(network: str, halves: Iterable[Half]) -> tuple[str, ...]:
+    """Ids of the test VMs on a network."""
+    return tuple(half.test_vm.id for half in halves if half.test_vm and half.test_vm.network == network)
+
+
+def _machine(machine: Machine, used: Mapping[DiskSlot, int]) -> facts.VM:
+    return facts.VM(
+        id=machine.id,
+        name=machine.name,
+        cloud=machine.cloud,
+        host=machine.host,
+        state=machine.state,
+        generation=machine.generation,
+        disks=tuple(
+            facts.Disk(
+                slot_fact(disk),
+                int(disk.size),
+                used.get(slot_fact(disk)),
+                disk.format,
+                disk.unsupported,
+                operating_system=index == 0,
+            )
+            for index, disk in enumerate(machine.disks)
+        ),
+        adapters=adapters_of(machine),
+        storage=machine.storage,
+        operating_system=machine.operating_system,
+        unsupported=machine.unsupported,
+    )

@@ -1,0 +1,69 @@
+"""What two lab agents say to each other about a relation, beside its bytes: one message, sent when it is enabled.
+
+    POST /v1/relations/{vm}     EnableReplica -> 200 ReplicaEnabled, or a Problem with a code of the agent contract
+
+Everything else a half learns of its peer only by replicating: a suspended replica refuses the next cycle, a removed one
+does not know the VM any more.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from secondsite.agent.lab.engine import LinkError, PeerClient, PeerRefused
+from secondsite.agent.lab.engine.client import read_answer
+from secondsite.wire.facts import DiskSlot, Replication
+from secondsite.wire.inventory import Adapter
+from secondsite.wire.peer import Message
+from secondsite.wire.problems import Code, Refusal
+
+RELATIONS = "/v1/relations/"
+
+
+class ReplicaDisk(Message, frozen=True, kw_only=True):
+    """A disk to make room for. `size` in bytes."""
+
+    slot: DiskSlot
+    size: int
+
+
+class EnableReplica(Message, frozen=True, kw_only=True):
+    """Make the replica VM, off and with its adapters disconnected (Enable-VMReplication, at the other host)."""
+
+    vm_name: str
+    association: str
+    generation: int
+    operating_system: str
+    disks: tuple[ReplicaDisk, ...]
+    adapters: tuple[Adapter, ...]
+    settings: Replication
+    hurry: float
+
+
+class ReplicaEnabled(Message, frozen=True, kw_only=True):
+    """Where the replica VM stands."""
+
+    host: str
+
+
+def enable(client: PeerClient, vm_id: str, message: EnableReplica) -> ReplicaEnabled:
+    """Ask the peer. Raises Refusal: the peer's own, or PeerUnreachable."""
+    body = msgspec.json.encode(message)
+    head = f"POST {RELATIONS}{vm_id} HTTP/1.1\r\nhost: peer\r\ncontent-length: {len(body)}\r\n\r\n"
+    try:
+        channel = client.open_channel()
+        try:
+            channel.send(head.encode() + body)
+            return read_answer(channel, ReplicaEnabled)
+        finally:
+            channel.close()
+    except LinkError as error:
+        raise Refusal(
+            Code.PEER_UNREACHABLE,
+            f"Enabling replication of {message.vm_name} at the replica's side: {error}",
+            remedy="See that the other site's agent runs and that its data port can be reached from here.",
+        ) from error
+    except PeerRefused as error:
+        known = error.code in {code.value for code in Code}
+        code = Code(error.code) if known else Code.NOT_AUTHORIZED
+        raise Refusal(code, f"The replica's side refused {message.vm_name}: {error.detail}") from error

@@ -1,0 +1,123 @@
+"""The Relation fact of a half: a pure function of what the half, its progress and its points say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from secondsite.agent.lab import counters
+from secondsite.agent.lab.clock import LabClock
+from secondsite.agent.lab.engine import Progress, RecoveryPoint
+from secondsite.agent.lab.health import Limits, Sight, Verdict, judge
+from secondsite.agent.lab.state import Half, Replica
+from secondsite.wire.facts import Point, Relation
+from secondsite.wire.peer import CycleKind
+
+
+def point_fact(vm_name: str, point: RecoveryPoint) -> Point:
+    """A recovery point as the contract tells it."""
+    return Point(
+        id=point.id,
+        source_time=point.freeze_time,
+        name=f"{vm_name} {point.freeze_time.isoformat(timespec='milliseconds').replace('+00:00', 'Z')}",
+    )
+
+
+def primary_fact(half: Half, progress: Progress | None, clock: LabClock, now: datetime) -> Relation:
+    """The primary's half."""
+    verdict = _verdict(half, clock, now)
+    initial = _initial(half, progress)
+    return Relation(
+        vm_id=half.vm_id,
+        vm_name=half.vm_name,
+        mode="Primary",
+        state=half.state,
+        health=verdict.health,
+        health_reasons=verdict.reasons,
+        message=_message(half, verdict),
+        peer_site=half.peer_site,
+        time=now,
+        settings=half.settings,
+        disks=half.disks,
+        last_replication_time=half.last_replication_time,
+        last_cycle_seconds=half.last_cycle_seconds,
+        pending_bytes=progress.pending_bytes if progress else None,
+        initial_total_bytes=initial[0],
+        initial_sent_bytes=initial[1],
+        bytes_per_second=_rate(half, progress),
+        cycles=half.cycles,
+    )
+
+
+def replica_fact(
+    half: Half, points: Sequence[RecoveryPoint], replica: Replica | None, clock: LabClock, now: datetime
+) -> Relation:
+    """The replica's half."""
+    verdict = _verdict(half, clock, now)
+    facts = [point_fact(half.vm_name, point) for point in points]
+    return Relation(
+        vm_id=half.vm_id,
+        vm_name=half.vm_name,
+        mode="Replica",
+        state=half.state,
+        health=verdict.health,
+        health_reasons=verdict.reasons,
+        message=_message(half, verdict),
+        peer_site=half.peer_site,
+        time=now,
+        settings=half.settings,
+        adapters=half.adapters,
+        disks=half.disks,
+        storage=replica.storage if replica else "",
+        last_replication_time=half.last_replication_time,
+        # The lab applies a cycle in the moment it commits it.
+        last_applied_time=half.last_replication_time,
+        last_cycle_seconds=half.last_cycle_seconds,
+        newest_point=facts[-1] if facts else None,
+        point_count=len(facts),
+        oldest_point_time=facts[0].source_time if facts else None,
+        # Only the primary knows what is unsent: Hyper-V's replica says 0.
+        pending_bytes=0,
+        cycles=half.cycles,
+        test_vm=half.test_vm,
+    )
+
+
+def _initial(half: Half, progress: Progress | None) -> tuple[int | None, int | None]:
+    """Total and acknowledged bytes of initial replication."""
+    if half.initial_done:
+        return half.initial_total_bytes, half.initial_total_bytes
+    if progress and progress.kind is CycleKind.Initial:
+        return progress.bytes_total, progress.bytes_acknowledged
+    return None, None
+
+
+def _rate(half: Half, progress: Progress | None) -> float | None:
+    """Bytes per second: of the initial copy as it runs, later of the last cycle as a whole."""
+    if not half.initial_done:
+        return round(progress.rate, 1) if progress and progress.cycle else None
+    if half.last_cycle_seconds:
+        return round(half.last_cycle_bytes / half.last_cycle_seconds, 1)
+    return None
+
+
+def _verdict(half: Half, clock: LabClock, now: datetime) -> Verdict:
+    window = counters.current(half.window, now, clock.monitoring_seconds)
+    last = half.last_replication_time
+    sight = Sight(
+        primary=half.side == "Primary",
+        state=half.state,
+        since_last_seconds=(now - last).total_seconds() if last else None,
+        missed_percent=window.missed_percent,
+        latency_seconds=window.average_latency,
+        failing=half.failures > 1,
+        app_consistent_wanted=half.settings.app_consistent_interval_hours > 0,
+    )
+    knobs = clock.knobs
+    # Staleness is an interval and hurries; how long a cycle really takes does not.
+    limits = Limits(knobs.missed_percent, clock.scaled(knobs.stale_seconds), knobs.latency_seconds)
+    return judge(sight, limits)
+
+
+def _message(half: Half, verdict: Verdict) -> str:
+    return ". ".join(filter(None, (verdict.message, half.failure)))

@@ -1,0 +1,127 @@
+"""The replica's side of one relation: takes cycles, keeps recovery points as the settings say, holds test clones."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from secondsite import logs
+from secondsite.agent.lab import counters
+from secondsite.agent.lab.clock import LabClock
+from secondsite.agent.lab.engine import Clone, EngineError, RecoveryPoint, TargetStore
+from secondsite.agent.lab.halves import Halves
+from secondsite.agent.lab.table import Event
+
+_log = logs.get(__name__)
+
+
+class ReplicaStore:
+    """The store of one replica and the thread that thins out its points after each commit.
+
+    `announce` is called with the VM's id when the points have changed.
+    """
+
+    def __init__(
+        self,
+        vm_id: str,
+        root: Path,
+        halves: Halves,
+        clock: LabClock,
+        announce: Callable[[str], None],
+        *,
+        keep_every_cycle: bool,
+    ) -> None:
+        self.vm_id = vm_id
+        self._halves = halves
+        self._clock = clock
+        self._announce = announce
+        self._keep_every_cycle = keep_every_cycle
+        self._work = threading.Event()
+        self._closing = False
+        self.store = TargetStore(root, vm_id, on_commit=self._committed)
+        self._catch_up()
+        self._thread = threading.Thread(target=self._run, name=f"replica {vm_id}", daemon=True)
+        self._thread.start()
+
+    def points(self) -> list[RecoveryPoint]:
+        """Oldest first; the last is Latest."""
+        return self.store.points()
+
+    def clone(self, point_id: str, clone_id: str) -> Clone:
+        """A thin, writable copy of a point; the same pair gives the same clone."""
+        return self.store.clone(point_id, clone_id)
+
+    def open_clone(self, clone_id: str) -> Clone:
+        """A clone that was made before."""
+        return self.store.open_clone(clone_id)
+
+    def drop_clone(self, clone_id: str) -> None:
+        """Delete a clone; an unknown one is no error."""
+        self.store.drop_clone(clone_id)
+
+    def tidy(self) -> None:
+        """Look at the retention again: settings have changed, or a clone is gone."""
+        self._work.set()
+
+    def close(self) -> None:
+        """Stop; the replica stays."""
+        self._closing = True
+        self._work.set()
+        self._thread.join()
+        self.store.close()
+
+    def discard(self) -> None:
+        """Delete the replica with every point."""
+        self._closing = True
+        self._work.set()
+        self._thread.join()
+        self.store.discard()
+
+    def _catch_up(self) -> None:
+        """A point may have become durable without our noting it."""
+        half = self._halves.get(self.vm_id)
+        if half and half.side == "Replica" and half.state == "WaitingForInitialReplication" and self.store.head:
+            self._halves.step(self.vm_id, Event.INITIAL_DONE, initial_done=True)
+
+    def _committed(self, point: RecoveryPoint) -> None:
+        """In the data port's thread, the point is durable: count it, and leave the rest to our own thread."""
+        half = self._halves.get(self.vm_id)
+        if half is None:
+            return
+        now = self._clock.now()
+        seconds = max(0.0, (point.durable_time - point.freeze_time).total_seconds())
+        window = counters.current(half.window, now, self._clock.monitoring_seconds)
+        interval = self._clock.scaled(half.settings.interval_seconds)
+        noted = {
+            "last_replication_time": point.durable_time,
+            "last_cycle_seconds": seconds,
+            "last_cycle_bytes": point.bytes,
+            "cycles": half.cycles + 1,
+        }
+        if half.state == "WaitingForInitialReplication":
+            noted |= {"initial_done": True, "initial_total_bytes": point.bytes}
+            self._halves.step(self.vm_id, Event.INITIAL_DONE, window=window, **noted)
+        else:
+            delivered = window.delivered(point.bytes, seconds, interval)
+            self._halves.update(self.vm_id, window=delivered, **noted)
+        self._work.set()
+
+    def _run(self) -> None:
+        while True:
+            self._work.wait()
+            self._work.clear()
+            if self._closing:
+                return
+            try:
+                self._thin_out()
+            except (EngineError, OSError) as error:
+                _log.exception("thinning out recovery points failed", vm=self.vm_id, error=str(error))
+            self._announce(self.vm_id)
+
+    def _thin_out(self) -> None:
+        half = self._halves.get(self.vm_id)
+        if half is None or self._keep_every_cycle:
+            return
+        kept_for = self._clock.retention_seconds(half.settings.retention_hours)
+        self.store.apply_retention(self._clock.now(), self._clock.point_spacing_seconds, kept_for)

@@ -1,0 +1,189 @@
+"""Publishing of facts: news at once, numbers that always move at most once a second."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import msgspec
+
+from secondsite import logs
+from secondsite.agent.driver import Sink
+from secondsite.agent.lab import inventory
+from secondsite.agent.lab.engine import EngineError
+from secondsite.agent.lab.estate import Estate
+from secondsite.agent.lab.relation import primary_fact, replica_fact
+from secondsite.agent.lab.state import Association, Replica, Reservation, TestNetwork, Tombstone
+from secondsite.wire import inventory as facts
+from secondsite.wire.facts import Relation
+
+_log = logs.get(__name__)
+
+PULSE_SECONDS = 1.0
+
+
+class Reporter:
+    """Computes facts and hands them to the sink. Its lock orders them: an older fact never follows a newer one."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+        self._estate: Estate | None = None
+        self._lock = threading.RLock()
+        self._said: dict[str, Relation] = {}
+        self._test_vms: dict[str, str] = {}
+        self._machines: set[str] = set()
+        self._dirty: set[str] = set()
+        self._news = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="facts", daemon=True)
+
+    def changed(self, vm_id: str) -> None:
+        """Take note that a VM's relation has changed; it is published soon. May be called under any lock."""
+        with self._news:
+            self._dirty.add(vm_id)
+            self._news.notify_all()
+
+    def start(self, estate: Estate) -> None:
+        """Publish everything once, then go on."""
+        self._estate = estate
+        self.everything()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Say no more."""
+        with self._news:
+            self._closing = True
+            self._news.notify_all()
+        self._thread.join()
+
+    def everything(self) -> None:
+        """Publish every fact of the site."""
+        with self._lock:
+            estate = self._at
+            for association in estate.documents.all(Association).values():
+                self.association(association)
+            for tombstone in estate.documents.all(Tombstone).values():
+                self.sink.publish(
+                    tombstone.id,
+                    facts.Tombstone(tombstone.id, tombstone.vault, tombstone.vm_id, tombstone.epoch, tombstone.steps),
+                )
+            self.inventory()
+            for half in estate.halves.all():
+                self.relation(half.vm_id)
+
+    def inventory(self) -> None:
+        """Publish VMs, networks, pools, test networks and the site; withdraw VMs that are no longer served."""
+        with self._lock:
+            estate = self._at
+            replicas = estate.documents.all(Replica)
+            machines = inventory.machine_facts(estate.centre, estate.settings, estate.used_bytes())
+            kept = [inventory.replica_fact(replica) for replica in replicas.values() if replica.disks]
+            for vm in (*machines, *kept):
+                self.sink.publish(vm.id, vm)
+            named = {vm.id for vm in (*machines, *kept)}
+            for gone in self._machines - named:
+                self.sink.withdraw(facts.VM, gone)
+            self._machines = named
+            for network in inventory.network_facts(estate.centre):
+                self.sink.publish(network.name, network)
+            self.pools()
+            self.test_networks()
+            site = inventory.site_fact(estate.centre, estate.settings, replicas.values())
+            self.sink.publish("site", site)
+
+    def pools(self) -> None:
+        """Publish the address pools."""
+        with self._lock:
+            reservations = self._at.documents.all(Reservation).values()
+            for pool in inventory.pool_facts(self._at.centre, list(reservations)):
+                self.sink.publish(f"{pool.network}/{pool.subnet}", pool)
+
+    def test_networks(self) -> None:
+        """Publish the isolated networks and who is on them."""
+        with self._lock:
+            halves = self._at.halves.all()
+            for network in self._at.documents.all(TestNetwork).values():
+                vms = inventory.test_network_vms(network.name, halves)
+                self.sink.publish(network.id, facts.TestNetwork(network.id, network.name, vms))
+
+    def association(self, document: Association) -> None:
+        """Publish one association."""
+        fact = facts.Association(
+            id=document.id,
+            role=document.role,
+            cloud=document.cloud,
+            peer_site=document.peer_site,
+            peer_cloud=document.peer_cloud,
+            authentication=document.authentication,
+            port=document.port,
+            digest=document.digest,
+            data_host=document.data_host,
+            data_address=document.data_address,
+            data_port=document.data_port,
+        )
+        self.sink.publish(document.id, fact)
+
+    def compute(self, vm_id: str) -> Relation | None:
+        """The relation of a VM as it stands now."""
+        estate = self._at
+        half, now = estate.halves.get(vm_id), estate.clock.now()
+        if half is None:
+            return None
+        if half.side == "Primary":
+            primary = estate.primaries.get(vm_id)
+            return primary_fact(half, primary.progress() if primary else None, estate.clock, now)
+        store = estate.stores.get(vm_id)
+        points = store.points() if store else []
+        return replica_fact(half, points, estate.documents.get(Replica, vm_id), estate.clock, now)
+
+    def relation(self, vm_id: str) -> None:
+        """Publish a VM's relation and its test VM now."""
+        with self._lock:
+            fact, before = self.compute(vm_id), self._said.get(vm_id)
+            if fact is None:
+                self._said.pop(vm_id, None)
+                self.sink.withdraw(Relation, vm_id)
+            else:
+                if before and msgspec.structs.replace(fact, time=before.time) == before:
+                    fact = before
+                self._said[vm_id] = fact
+                self.sink.publish(vm_id, fact)
+            self._test_vm(vm_id, fact)
+
+    def _test_vm(self, vm_id: str, fact: Relation | None) -> None:
+        test, before = fact.test_vm if fact else None, self._test_vms.get(vm_id)
+        if before and (test is None or test.id != before):
+            del self._test_vms[vm_id]
+            self.sink.withdraw(facts.VM, before)
+        half, replica = self._at.halves.get(vm_id), self._at.documents.get(Replica, vm_id)
+        if test and half and replica:
+            self._test_vms[vm_id] = test.id
+            self.sink.publish(test.id, inventory.test_vm_fact(replica, test, half.test_adapters))
+        if before or test:
+            self.test_networks()
+
+    @property
+    def _at(self) -> Estate:
+        if self._estate is None:
+            raise RuntimeError("the reporter is not started")
+        return self._estate
+
+    def _run(self) -> None:
+        pulse = time.monotonic() + PULSE_SECONDS
+        while not self._closing:
+            with self._news:
+                if not self._dirty:
+                    self._news.wait(max(0.0, pulse - time.monotonic()))
+                due, self._dirty = self._dirty, set()
+            if time.monotonic() >= pulse:
+                pulse = time.monotonic() + PULSE_SECONDS
+                due |= {half.vm_id for half in self._at.halves.all()}
+            for vm_id in due:
+                self._say(vm_id)
+
+    def _say(self, vm_id: str) -> None:
+        try:
+            self.relation(vm_id)
+        except (EngineError, OSError, ValueError):
+            # Its files are closed under our hands: the relation ends, and that is news of its own.
+            _log.debug("a relation could not be read", vm=vm_id, exc_info=True)

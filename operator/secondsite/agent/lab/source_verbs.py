@@ -1,0 +1,164 @@
+"""The verbs of the primary's side. Each may be repeated after an unknown outcome."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from secondsite.agent.driver import Command
+from secondsite.agent.lab import counters, inventory, peer
+from secondsite.agent.lab.datacentre import Machine
+from secondsite.agent.lab.estate import Estate
+from secondsite.agent.lab.primary import Primary
+from secondsite.agent.lab.state import Half
+from secondsite.agent.lab.table import Event
+from secondsite.wire import arguments
+from secondsite.wire.facts import DiskSlot, Replication
+from secondsite.wire.problems import Code, Refusal
+
+Result = dict[str, str]
+
+
+def replication(settings: arguments.Settings) -> Replication:
+    """Settings as the relation reports them."""
+    return Replication(**settings.model_dump())
+
+
+class SourceVerbs:
+    """What a site does for VMs that it replicates to another."""
+
+    def __init__(self, estate: Estate) -> None:
+        self._estate = estate
+
+    def enable(self, command: Command) -> Result:
+        """Enable-VMReplication: first the replica's side makes the replica VM, then this half exists."""
+        wish = cast("arguments.EnableReplication", command.arguments)
+        machine = self._machine(command.vm_id)
+        if command.resumed and self._estate.halves.state(command.vm_id) == "ReadyForInitialReplication":
+            return {}
+        self._estate.halves.require(command.vm_id, machine.name, Event.ENABLE)
+        disks = _replicable(machine, wish.disks)
+        settings = replication(wish.settings)
+        client = self._estate.dial(wish.peer_site, wish.endpoint.address, wish.endpoint.port)
+        message = peer.EnableReplica(
+            vm_name=machine.name,
+            association=wish.association,
+            generation=machine.generation,
+            operating_system=machine.operating_system,
+            disks=tuple(peer.ReplicaDisk(slot=slot, size=size) for slot, size in disks.items()),
+            adapters=inventory.adapters_of(machine),
+            settings=settings,
+            hurry=self._estate.clock.hurry,
+        )
+        enabled = peer.enable(client, command.vm_id, message)
+        now = self._estate.clock.now()
+        half = Half(
+            vm_id=command.vm_id,
+            vm_name=machine.name,
+            side="Primary",
+            state="Disabled",
+            peer_site=wish.peer_site,
+            association=wish.association,
+            settings=settings,
+            disks=tuple(disks),
+            window=counters.Window(start=now),
+            peer_address=wish.endpoint.address,
+            peer_port=wish.endpoint.port,
+        )
+        self._estate.halves.create(Event.ENABLE, half)
+        self._estate.open_primary(half)
+        return {"replicaHost": enabled.host}
+
+    def start_initial(self, command: Command) -> Result:
+        """Start-VMInitialReplication: tracking begins, then the copy; the thread of the relation goes on with it."""
+        half = self._half(command.vm_id, Event.START_INITIAL)
+        if command.resumed and half.state in ("InitialReplicationInProgress", "Replicating"):
+            return {}
+        self._estate.halves.require(half.vm_id, half.vm_name, Event.START_INITIAL)
+        primary = self._primary(half)
+        with self._estate.guests[half.vm_id].paused():
+            primary.track()
+        self._estate.halves.step(half.vm_id, Event.START_INITIAL, last_cycle_start=None, retry_time=None, failures=0)
+        return {}
+
+    def stop_initial(self, command: Command) -> Result:
+        """Stop-VMInitialReplication: the next start begins with a fresh freeze."""
+        half = self._half(command.vm_id, Event.STOP_INITIAL)
+        if command.resumed and half.state == "ReadyForInitialReplication":
+            return {}
+        primary = self._primary(half)
+        with primary.quiet():
+            self._estate.halves.step(half.vm_id, Event.STOP_INITIAL, failures=0, failure="", retry_time=None)
+            primary.abandon()
+        return {}
+
+    def suspend(self, command: Command) -> Result:
+        """Suspend-VMReplication: changes are tracked, not sent."""
+        half = self._half(command.vm_id, Event.SUSPEND)
+        if command.resumed and half.state == "Suspended":
+            return {}
+        with self._primary(half).quiet():
+            self._estate.halves.step(half.vm_id, Event.SUSPEND)
+        return {}
+
+    def resume(self, command: Command) -> Result:
+        """Resume-VMReplication: what is pending goes with the next cycle, which is due at once."""
+        half = self._half(command.vm_id, Event.RESUME)
+        if command.resumed and half.state in ("Replicating", "InitialReplicationInProgress"):
+            return {}
+        with self._primary(half).quiet():
+            self._estate.halves.step(
+                half.vm_id, Event.RESUME, failures=0, failure="", retry_time=None, last_cycle_start=None
+            )
+        return {}
+
+    def disable(self, command: Command) -> Result:
+        """Remove-VMReplication on the primary: the other half stays and finds out for itself."""
+        half = self._half(command.vm_id, Event.DISABLE)
+        with self._primary(half).quiet():
+            self._estate.halves.require(half.vm_id, half.vm_name, Event.DISABLE)
+            self._estate.halves.step(half.vm_id, Event.DISABLE)
+        self._estate.close_primary(half.vm_id)
+        return {}
+
+    def _machine(self, vm_id: str) -> Machine:
+        machine = self._estate.centre.machine(vm_id)
+        if machine is None:
+            raise Refusal(Code.NOT_FOUND, f"No VM {vm_id} at this site", remedy="Refresh the inventory, or correct it.")
+        return machine
+
+    def _half(self, vm_id: str, event: Event) -> Half:
+        half = self._estate.halves.get(vm_id)
+        if half is None:
+            self._estate.halves.require(vm_id, vm_id, event)
+            raise Refusal(Code.NOT_FOUND, f"VM {vm_id} is not replicated from this site")
+        return half
+
+    def _primary(self, half: Half) -> Primary:
+        return self._estate.open_primary(half)
+
+
+def _replicable(machine: Machine, wished: list[arguments.Slot]) -> dict[DiskSlot, int]:
+    """Slot and size of the disks to replicate. Raises Refusal for a VM or a disk that cannot be."""
+    if machine.unsupported:
+        raise Refusal(
+            Code.UNSUPPORTED,
+            f"VM {machine.name} cannot be replicated: {', '.join(machine.unsupported)}",
+            remedy="Hyper-V Replica does not support this kind of VM.",
+        )
+    disks = {inventory.slot_fact(disk): disk for disk in machine.disks}
+    found = {}
+    for slot in (DiskSlot(item.controller_type, item.controller_number, item.controller_location) for item in wished):
+        disk = disks.get(slot)
+        name = f"{slot.controller_type} {slot.controller_number}:{slot.controller_location}"
+        if disk is None:
+            raise Refusal(Code.NOT_FOUND, f"VM {machine.name} has no disk at {name}")
+        if disk.unsupported:
+            raise Refusal(
+                Code.UNSUPPORTED,
+                f"The disk of VM {machine.name} at {name} cannot be replicated: {disk.unsupported}",
+                remedy="Exclude the disk, or convert it.",
+            )
+        found[slot] = int(disk.size)
+    if not found:
+        raise Refusal(Code.INVALID_REQUEST, f"VM {machine.name}: no disk to replicate")
+    return found

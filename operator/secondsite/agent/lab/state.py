@@ -1,0 +1,179 @@
+"""What a lab site remembers: documents by kind and id in SQLite, durable before a call returns."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from secondsite.agent.lab.counters import Window
+from secondsite.agent.lab.table import Look
+from secondsite.wire.facts import AdapterSetting, DiskSlot, Mode, Replication, State, TestVM
+from secondsite.wire.inventory import Adapter
+
+T = TypeVar("T", bound="Document")
+
+
+class Document(msgspec.Struct, frozen=True):
+    """Anything that is remembered."""
+
+
+class Half(Document, frozen=True):
+    """One half of a relation. What only one side has stays at its default at the other."""
+
+    vm_id: str
+    vm_name: str
+    side: Literal["Primary", "Replica"]
+    state: State
+    peer_site: str
+    association: str
+    settings: Replication
+    disks: tuple[DiskSlot, ...]
+    window: Window
+    failures: int = 0
+    """Attempts that failed in a row."""
+    failure: str = ""
+    retry_time: datetime | None = None
+    last_cycle_start: datetime | None = None
+    last_replication_time: datetime | None = None
+    last_cycle_seconds: float | None = None
+    last_cycle_bytes: int = 0
+    cycles: int = 0
+    initial_done: bool = False
+    initial_total_bytes: int | None = None
+    # The primary's side: where the peer takes data.
+    peer_address: str = ""
+    peer_port: int = 0
+    # The replica's side.
+    adapters: tuple[AdapterSetting, ...] = ()
+    test_vm: TestVM | None = None
+    test_adapters: tuple[Adapter, ...] = ()
+    """How the test VM is connected."""
+    clone_id: str = ""
+
+    @property
+    def mode(self) -> Mode:
+        """VMReplicationMode."""
+        return self.side
+
+    @property
+    def look(self) -> Look:
+        """What the transition table's guards are judged by."""
+        return Look(initial_done=self.initial_done, test_vm=self.test_vm is not None)
+
+
+class Replica(Document, frozen=True):
+    """Place for a replica: prepared, used, or kept after its relation ended. `disks` empty: only prepared."""
+
+    vm_id: str
+    vm_name: str
+    association: str
+    peer_site: str
+    cloud: str
+    host: str
+    storage: str
+    generation: int = 2
+    operating_system: str = ""
+    disks: tuple[tuple[DiskSlot, int], ...] = ()
+    """Slot and virtual size in bytes."""
+    adapters: tuple[Adapter, ...] = ()
+
+
+class Association(Document, frozen=True):
+    """One prepared side of a pair of clouds; `wish` is the body that was last put."""
+
+    id: str
+    role: Literal["Source", "Target"]
+    cloud: str
+    peer_site: str
+    peer_cloud: str
+    authentication: Literal["Certificate", "Kerberos"]
+    port: int
+    digest: str
+    storage: tuple[tuple[str, str], ...]
+    data_host: str
+    data_address: str
+    data_port: int
+
+
+class Reservation(Document, frozen=True):
+    """Addresses that one adapter holds."""
+
+    vm_id: str
+    adapter: str
+    network: str
+    addresses: tuple[str, ...]
+
+
+class TestNetwork(Document, frozen=True):
+    """An isolated network; the id is the test's identity."""
+
+    id: str
+    name: str
+
+
+class Tombstone(Document, frozen=True):
+    """What a deletion still owes here."""
+
+    id: str
+    vault: str
+    vm_id: str
+    epoch: int
+    steps: tuple[str, ...]
+
+
+class SiteSettings(Document, frozen=True):
+    """What the site itself was told."""
+
+    clouds: tuple[str, ...] = ()
+    bandwidth: int | None = None
+
+
+class Documents:
+    """The store. One connection, any thread; every change is on the disk when the call returns."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=FULL")
+        self._connection.execute(
+            "CREATE TABLE IF NOT EXISTS document (kind TEXT, id TEXT, body BLOB, PRIMARY KEY (kind, id))"
+        )
+
+    def put(self, id_: str, document: Document) -> None:
+        """Replace the document of that kind and id."""
+        self._run(
+            "INSERT OR REPLACE INTO document VALUES (?, ?, ?)",
+            type(document).__name__,
+            id_,
+            msgspec.json.encode(document),
+        )
+
+    def get(self, kind: type[T], id_: str) -> T | None:
+        """The document, or None."""
+        rows = self._run("SELECT body FROM document WHERE kind = ? AND id = ?", kind.__name__, id_)
+        return msgspec.json.decode(rows[0][0], type=kind) if rows else None
+
+    def all(self, kind: type[T]) -> dict[str, T]:
+        """Every document of a kind, by id."""
+        rows = self._run("SELECT id, body FROM document WHERE kind = ? ORDER BY id", kind.__name__)
+        return {str(id_): msgspec.json.decode(body, type=kind) for id_, body in rows}
+
+    def remove(self, kind: type[Document], id_: str) -> None:
+        """Forget it; an unknown id is no error."""
+        self._run("DELETE FROM document WHERE kind = ? AND id = ?", kind.__name__, id_)
+
+    def close(self) -> None:
+        """Nothing may be called after it."""
+        with self._lock:
+            self._connection.close()
+
+    def _run(self, statement: str, *values: Any) -> list[Any]:
+        with self._lock:
+            return self._connection.execute(statement, values).fetchall()

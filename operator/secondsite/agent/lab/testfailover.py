@@ -1,0 +1,188 @@
+"""Test failover: a test VM is a thin clone of one recovery point. Chain and replication go on untouched."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from typing import cast
+
+import msgspec
+
+from secondsite.agent.driver import Command
+from secondsite.agent.lab import inventory
+from secondsite.agent.lab.engine import EngineError, RecoveryPoint, UnknownPoint
+from secondsite.agent.lab.estate import Estate, slot_id
+from secondsite.agent.lab.probe import Answer, probe
+from secondsite.agent.lab.relation import point_fact
+from secondsite.agent.lab.replica import ReplicaStore
+from secondsite.agent.lab.resources import Resources
+from secondsite.agent.lab.source_verbs import Result
+from secondsite.agent.lab.state import Half, Replica
+from secondsite.agent.lab.table import Event
+from secondsite.agent.lab.truth import examine
+from secondsite.wire import arguments
+from secondsite.wire.facts import TestVM
+from secondsite.wire.problems import Code, Refusal
+
+_CHOICES = 3
+
+
+class TestFailovers:
+    """Start-VMFailover -AsTest, the checks, Stop-VMFailover. At most one test VM per VM."""
+
+    def __init__(self, estate: Estate, resources: Resources) -> None:
+        self._estate = estate
+        self._resources = resources
+        # The engine opens a clone once at a time.
+        self._clones = threading.Lock()
+
+    def start(self, command: Command) -> Result:
+        """Clone a recovery point; the same test again finds its test VM. Raises Refusal."""
+        wish = cast("arguments.StartTestFailover", command.arguments)
+        half = self._half(command.vm_id, Event.START_TEST)
+        if half.test_vm and half.test_vm.owner == wish.owner and half.test_vm.state == "Running":
+            return _result(half.test_vm)
+        if not half.test_vm or half.test_vm.owner != wish.owner:
+            self._estate.halves.require(half.vm_id, half.vm_name, Event.START_TEST)
+        network = self._resources.test_network(wish.network)
+        store, replica = self._estate.stores[half.vm_id], self._replica(half.vm_id)
+        for _ in range(_CHOICES):
+            point = _choose(half.vm_name, store.points(), wish)
+            test = TestVM(
+                id=inventory.make_test_vm_id(half.vm_id, wish.owner),
+                name=f"{half.vm_name} - Test",
+                host=replica.host,
+                owner=wish.owner,
+                state="Off",
+                network=network,
+                recovery_point=point_fact(half.vm_name, point),
+            )
+            adapters = inventory.test_adapters(replica, network, wish.adapters)
+            # Its mark first: whatever a killed agent leaves half made is found, and cleaned up, by its owner.
+            clone_id = _clone_id(wish.owner, point.id)
+            self._drop_stale(half, store, clone_id)
+            self._estate.halves.update(half.vm_id, test_vm=test, test_adapters=adapters, clone_id=clone_id)
+            try:
+                self._clone(store, point.id, clone_id)
+            except UnknownPoint:
+                # Retention merged it between choice and clone: choose again.
+                continue
+            running = msgspec.structs.replace(test, state="Running")
+            self._estate.halves.update(half.vm_id, test_vm=running)
+            return _result(running)
+        raise Refusal(Code.BUSY, f"The recovery points of {half.vm_name} change too fast to clone one; try again")
+
+    def check(self, command: Command) -> Answer:
+        """Probe the test VM once. Raises Refusal where the test has none."""
+        wish = cast("arguments.CheckTestVM", command.arguments)
+        half = self._half(command.vm_id, Event.CHECK_TEST)
+        self._estate.halves.require(half.vm_id, half.vm_name, Event.CHECK_TEST)
+        test = half.test_vm
+        if test is None or test.owner != wish.owner or test.state != "Running":
+            raise Refusal(
+                Code.STATE_CONFLICT,
+                f"Test {wish.owner} has no running test VM of {half.vm_name}",
+                remedy="Start the test failover first.",
+            )
+        try:
+            return self._probe(half, wish, connected=bool(test.network))
+        except EngineError as error:
+            return Answer(False, f"the disk of {test.name} cannot be read: {error}")
+
+    def stop(self, command: Command) -> Result:
+        """Delete the test VM. Nothing there is no error; another test's is refused."""
+        wish = cast("arguments.StopTestFailover", command.arguments)
+        half = self._estate.halves.get(command.vm_id)
+        if half is None or half.side != "Replica" or half.test_vm is None:
+            return {}
+        if half.test_vm.owner != wish.owner:
+            raise Refusal(
+                Code.IN_USE,
+                f"{half.test_vm.name} belongs to test {half.test_vm.owner}, not to {wish.owner}",
+                remedy="Clean up the test that owns it.",
+            )
+        self._estate.halves.require(half.vm_id, half.vm_name, Event.STOP_TEST)
+        store = self._estate.stores[half.vm_id]
+        with self._clones:
+            store.drop_clone(half.clone_id)
+        self._estate.halves.step(half.vm_id, Event.STOP_TEST, test_vm=None, test_adapters=(), clone_id="")
+        store.tidy()
+        return {}
+
+    def _half(self, vm_id: str, event: Event) -> Half:
+        half = self._estate.halves.get(vm_id)
+        if half is None or half.side != "Replica":
+            self._estate.halves.require(vm_id, half.vm_name if half else vm_id, event)
+            raise Refusal(Code.NOT_FOUND, f"VM {vm_id} has no replica at this site")
+        return half
+
+    def _replica(self, vm_id: str) -> Replica:
+        replica = self._estate.documents.get(Replica, vm_id)
+        if replica is None:
+            raise Refusal(Code.NOT_FOUND, f"VM {vm_id} has no replica at this site")
+        return replica
+
+    def _drop_stale(self, half: Half, store: ReplicaStore, clone_id: str) -> None:
+        if half.clone_id and half.clone_id != clone_id:
+            with self._clones:
+                store.drop_clone(half.clone_id)
+
+    def _clone(self, store: ReplicaStore, point_id: str, clone_id: str) -> None:
+        with self._clones:
+            store.clone(point_id, clone_id).close()
+
+    def _probe(self, half: Half, wish: arguments.CheckTestVM, *, connected: bool) -> Answer:
+        with self._clones:
+            clone = self._estate.stores[half.vm_id].open_clone(half.clone_id)
+            try:
+                log = _log_disk(half, list(clone.disks))
+                evidence = examine(lambda offset, length: clone.read(log, offset, length))
+            finally:
+                clone.close()
+        return probe(wish, evidence, connected=connected)
+
+
+def _choose(vm_name: str, points: list[RecoveryPoint], wish: arguments.StartTestFailover) -> RecoveryPoint:
+    """The recovery point that is asked for. Raises Refusal where there is none."""
+    if wish.recovery_point == "LatestAppConsistent":
+        raise Refusal(
+            Code.NOT_FOUND,
+            f"{vm_name} has no application-consistent recovery point: NotImplemented in this version",
+            remedy="Test with the latest point.",
+        )
+    fitting = {
+        "Latest": points,
+        "At": [point for point in points if wish.time and point.freeze_time <= wish.time],
+        "Named": [point for point in points if wish.name in (point.id, point_fact(vm_name, point).name)],
+    }[wish.recovery_point]
+    if not fitting:
+        wanted = wish.name or (wish.time.isoformat() if wish.time else wish.recovery_point)
+        raise Refusal(
+            Code.NOT_FOUND,
+            f"{vm_name} has no recovery point for {wanted}; it has {len(points)}",
+            remedy="Choose one of the points that `GET /v1/vms` lists.",
+        )
+    if fitting[-1].damaged:
+        raise Refusal(Code.NOT_FOUND, f"Recovery point {fitting[-1].id} is damaged", remedy="Choose another point.")
+    return fitting[-1]
+
+
+def _log_disk(half: Half, disks: list[str]) -> str:
+    """The disk with the guest's log: the one in the lowest slot."""
+    order = sorted(
+        half.disks, key=lambda slot: (slot.controller_type, slot.controller_number, slot.controller_location)
+    )
+    return next(slot_id(slot) for slot in order if slot_id(slot) in disks)
+
+
+def _clone_id(owner: str, point_id: str) -> str:
+    return hashlib.sha256(f"{owner}\n{point_id}".encode()).hexdigest()[:32]
+
+
+def _result(test: TestVM) -> Result:
+    return {
+        "testVM": test.name,
+        "testVMID": test.id,
+        "host": test.host,
+        "recoveryPoint": test.recovery_point.id if test.recovery_point else "",
+    }
