@@ -23,7 +23,7 @@ from secondsite.sandbox.cluster import ClusterError
 from secondsite.sandbox.control_plane import ControlPlane, free_port
 from secondsite.sandbox.existing_cluster import ExistingCluster
 from secondsite.sandbox.kubectl import Kubectl, KubectlError
-from support.control_plane import OPERATOR
+from support.control_plane import OPERATOR, ROOT
 
 PARTS = {"etcd", "apiserver", "controller-manager"}
 WIDGETS = {
@@ -138,7 +138,11 @@ def test_all_parts_end_when_their_starter_is_killed(binary: Path, tmp_path: Path
         pids = json.loads(starter.stdout.readline())
         assert set(pids) == PARTS
         starter.send_signal(signal.SIGKILL)
-    eventually("all parts gone", lambda: all(gone(pid) for pid in pids.values()))
+    try:
+        eventually("all parts gone", lambda: all(gone(pid) for pid in pids.values()))
+    finally:
+        for pid in [pid for pid in pids.values() if not gone(pid)]:
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_a_killed_api_server_returns_with_its_data_on_its_port(own: ControlPlane) -> None:
@@ -193,6 +197,13 @@ def test_kubectl_gets_and_explains_and_names_unknown_fields(kubectl: Kubectl) ->
     with pytest.raises(KubectlError, match=r"spec\.sise"):
         kubectl("create", "-f", "-", stdin=yaml.safe_dump({**widget, "spec": {"sise": 3}}))
     assert kubectl("version").stdout.count("v1.36.") == 2
+
+
+def test_the_products_crds_are_served(cluster: ControlPlane, kubectl: Kubectl) -> None:
+    names = cluster.kubectl("api-resources", "--api-group=secondsite.dev", "-o", "name").stdout.split()
+    files = list((ROOT / "crds").glob("*.yaml"))
+    assert sorted(names) == sorted(yaml.safe_load(file.read_text())["metadata"]["name"] for file in files)
+    assert kubectl("get", "secondsite").stderr.startswith("No resources found")
 
 
 def test_a_service_account_is_bound_by_its_rbac(control_plane: ControlPlane, kubectl: Kubectl) -> None:

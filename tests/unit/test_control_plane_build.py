@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
+import io
 import os
 import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from secondsite.sandbox import toolchain
 from secondsite.sandbox.build import SOURCES, binary_path, build, cache_home
-from secondsite.sandbox.steps import BuildError
+from secondsite.sandbox.steps import BuildError, Display
 from secondsite.sandbox.toolchain import Toolchain, numbers
 
 PROGRAM = 'package main\n\nfunc main() { println("built") }\n'
@@ -87,33 +88,27 @@ def test_the_key_covers_module_and_program_and_nothing_moves_between_them(source
 
 
 def test_a_second_build_waits_for_the_first(sources: Path, cache: Path) -> None:
-    waiting, finished = threading.Event(), threading.Event()
+    started, waiting = threading.Event(), threading.Event()
     said: list[str] = []
 
-    def progress(line: str) -> None:
+    def first(line: str) -> None:
+        if "packages" in line:
+            started.set()
+            assert waiting.wait(30), "the second build did not wait"
+
+    def second(line: str) -> None:
         said.append(line)
         if "another process" in line:
             waiting.set()
 
-    def second() -> None:
-        build(progress, sources=sources, cache=cache)
-        finished.set()
-
-    cache.mkdir()
-    binary = binary_path(sources, cache)
-    thread = threading.Thread(target=second)
-    with (cache / "lock").open("w") as first:
-        fcntl.flock(first, fcntl.LOCK_EX)
-        thread.start()
-        assert waiting.wait(30)
-        assert not finished.is_set()
-        assert not (cache / "work").exists()
-        binary.parent.mkdir()
-        binary.write_text("what the first build made")
-    thread.join(30)
-    assert finished.is_set()
-    assert binary.read_text() == "what the first build made"
-    assert not any("packages" in line for line in said)
+    with ThreadPoolExecutor() as pool:
+        one = pool.submit(build, first, sources=sources, cache=cache)
+        assert started.wait(30)
+        two = pool.submit(build, second, sources=sources, cache=cache)
+        assert output(one.result()) == "built"
+        assert two.result() == one.result()
+    assert said
+    assert not [line for line in said if "another process" not in line]
 
 
 def test_a_failed_build_says_what_failed_and_leaves_no_binary(sources: Path, cache: Path) -> None:
@@ -188,6 +183,26 @@ def test_the_machines_own_go_is_used_only_if_it_is_new_enough(tmp_path: Path, mo
     assert "GOCACHE" not in found.environment or found.environment["GOCACHE"] == os.environ.get("GOCACHE")
     assert "GOOS" not in found.environment
     assert "-mod=readonly" in found.environment["GOFLAGS"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "shown"),
+    [
+        (Terminal(), "".join(f"\r\x1b[K{line}" for line in ("fetch: 0:01", "fetch: 0:02", "build: 0:01")) + "\n"),
+        (io.StringIO(), "fetch: 0:01\nbuild: 0:01\n"),
+    ],
+)
+def test_progress_is_one_changing_line_on_a_terminal_and_few_lines_elsewhere(stream: io.StringIO, shown: str) -> None:
+    display = Display(stream)
+    for line in ("fetch: 0:01", "fetch: 0:02", "build: 0:01"):
+        display(line)
+    display.close()
+    assert stream.getvalue() == shown
 
 
 @pytest.mark.parametrize(
