@@ -1,0 +1,165 @@
+"""The change feed: the newest fact of every id, kept serialised, in the order of the last change."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import msgspec
+
+from secondsite.wire.facts import Fact, Relation
+from secondsite.wire.feed import ENTRY_TYPES, PAGE_SIZE, AnyFact
+
+Key: TypeAlias = tuple[type[Fact], str]
+
+# How many departures are remembered; a cursor older than the last one forgotten gets everything.
+REMEMBERED_GONE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A fact, or with None the memory that it is gone. `since`: when it was published, by the monotonic clock."""
+
+    revision: int
+    fact: AnyFact | None
+    body: bytes
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a reader with some cursor lacks. `whole`: it is part of an answer that names everything there is."""
+
+    cursor: str
+    whole: bool
+    more: bool
+    entries: list[Kept]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a reader stands: has seen all up to `seen`, and began at `start` (what had gone by then it never knew)."""
+
+    whole: bool
+    seen: int
+    start: int
+
+
+class Feed:
+    """All facts of a site. `publish` may be called from any thread and never waits for a reader."""
+
+    def __init__(self, *, remembered_gone: int = REMEMBERED_GONE) -> None:
+        # New at every start: revisions count from zero again, and only the instance tells.
+        self.instance = secrets.token_hex(6)
+        self.revision = 0
+        # In the order of revisions, because a changed entry moves to the end.
+        self._kept: dict[Key, Kept] = {}
+        self._gone: deque[tuple[Key, int]] = deque()
+        self._remembered_gone = remembered_gone
+        self._forgotten = 0
+        self._lock = threading.Lock()
+        self._waiting: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
+
+    def publish(self, kind: type[Fact], id: str, fact: AnyFact | None) -> None:  # noqa: A002 - the wire's word
+        """State a fact, or with None that it is gone. What is known already gets no new revision."""
+        key = (kind, id)
+        with self._lock:
+            if _same(self._kept.get(key), fact):
+                return
+            self.revision += 1
+            self._kept.pop(key, None)
+            self._kept[key] = Kept(self.revision, fact, _encode(kind, id, self.revision, fact), time.monotonic())
+            if fact is None:
+                self._bury(key)
+            self._wake()
+
+    def fact(self, kind: type[Fact], id: str) -> AnyFact | None:  # noqa: A002
+        """The newest fact of an id, None where there is none (any more)."""
+        kept = self._kept.get((kind, id))
+        return kept.fact if kept else None
+
+    def ids(self, kind: type[Fact]) -> list[str]:
+        """Of every present fact of a kind."""
+        with self._lock:
+            return [id_ for (of, id_), kept in self._kept.items() if of is kind and kept.fact is not None]
+
+    def page(self, cursor: str) -> Page:
+        """What a reader at `cursor` lacks, oldest change first, as far as one page carries it."""
+        with self._lock:
+            place = self._place(cursor)
+            lacking = [kept for kept in self._after(place.seen) if kept.fact is not None or kept.revision > place.start]
+            sent = lacking[:PAGE_SIZE]
+            more = len(lacking) > PAGE_SIZE
+            after = f"{self.instance}.{sent[-1].revision if more else self.revision}"
+            if place.whole and more:
+                after += f".{place.start}"
+            return Page(after, place.whole, more, sent)
+
+    def listen(self, news: asyncio.Event) -> None:
+        """Set `news` in the running loop at the next change, once."""
+        with self._lock:
+            self._waiting[news] = asyncio.get_running_loop()
+
+    def forget(self, news: asyncio.Event) -> None:
+        """Set it no more."""
+        with self._lock:
+            self._waiting.pop(news, None)
+
+    def rouse(self) -> None:
+        """Let every reader look again, as if something had changed."""
+        with self._lock:
+            self._wake()
+
+    def _place(self, cursor: str) -> _Place:
+        instance, *numbers = cursor.split(".")
+        legible = len(numbers) in {1, 2} and all(number.isascii() and number.isdecimal() for number in numbers)
+        if legible and instance == self.instance:
+            seen, start = int(numbers[0]), int(numbers[-1])
+            # Whoever stands before a departure that is forgotten would believe for good in what has gone.
+            if max(seen, start) <= self.revision and start >= self._forgotten:
+                return _Place(len(numbers) == 2, seen, start)
+        return _Place(whole=True, seen=0, start=self.revision)
+
+    def _after(self, revision: int) -> list[Kept]:
+        lacking = []
+        for kept in reversed(self._kept.values()):
+            if kept.revision <= revision:
+                break
+            lacking.append(kept)
+        return lacking[::-1]
+
+    def _bury(self, key: Key) -> None:
+        self._gone.append((key, self.revision))
+        while len(self._gone) > self._remembered_gone:
+            old, revision = self._gone.popleft()
+            kept = self._kept[old]
+            if kept.revision == revision:
+                del self._kept[old]
+                self._forgotten = revision
+
+    def _wake(self) -> None:
+        for news, loop in self._waiting.items():
+            # The loop may be closed under a reader that nobody waits for any more.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(news.set)
+        self._waiting.clear()
+
+
+def _same(known: Kept | None, fact: AnyFact | None) -> bool:
+    """Whether nothing has changed. A relation that was looked at again without news is still the same."""
+    if known is None or known.fact is None or fact is None:
+        return (known is None or known.fact is None) and fact is None
+    if isinstance(fact, Relation) and isinstance(known.fact, Relation):
+        fact = msgspec.structs.replace(fact, time=known.fact.time)
+    return known.fact == fact
+
+
+def _encode(kind: type[Fact], id_: str, revision: int, fact: AnyFact | None) -> bytes:
+    entry = ENTRY_TYPES[kind](id=id_, revision=revision)
+    return msgspec.json.encode(msgspec.structs.replace(entry, facts=fact))
