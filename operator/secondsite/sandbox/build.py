@@ -162,6 +162,10 @@ def main() -> int:
     show = steps.Display(sys.stderr)
     try:
         binary = build(show)
+    except KeyboardInterrupt:
+        show.close()
+        sys.stderr.write("Interrupted; the next build goes on where this one stopped.\n")
+        return 130
     except SecondsiteError as error:
         show.close()
         sys.stderr.write(f"{error}\n")
