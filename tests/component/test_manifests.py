@@ -22,6 +22,8 @@ CASES = list(load())
 MEBIBYTE = 2**20
 NAMESPACE = "manifests"
 
+each_kind = pytest.mark.parametrize("kind", ALL_KINDS, ids=lambda kind: kind.name)
+
 Body = dict[str, Any]
 
 
@@ -119,7 +121,7 @@ def test_refused(case: Case, send: Callable[[Case], Body]) -> None:
         assert breakdown not in message
 
 
-@pytest.mark.parametrize("kind", ALL_KINDS, ids=lambda kind: kind.name)
+@each_kind
 def test_the_largest_object_of_each_kind_is_accepted_and_below_one_mebibyte(kind: Kind[Any, Any], api: Any) -> None:
     objects = Objects(api, kind)
     name = f"largest-{kind.short_name}".ljust(50, "x")
@@ -133,7 +135,15 @@ def test_the_largest_object_of_each_kind_is_accepted_and_below_one_mebibyte(kind
         objects.delete(name)
 
 
-@pytest.mark.parametrize("kind", ALL_KINDS, ids=lambda kind: kind.name)
+@each_kind
+def test_names_are_kept_short_enough_for_what_is_named_after_them(kind: Kind[Any, Any], api: Any) -> None:
+    objects = Objects(api, kind)
+    objects.create(merged(base(kind), {"metadata": {"name": "x" * 50}}), dry=True)
+    with pytest.raises(RefusedError, match=r"`metadata\.name` must have at most 50 characters"):
+        objects.create(merged(base(kind), {"metadata": {"name": "x" * 51}}), dry=True)
+
+
+@each_kind
 def test_a_field_that_the_status_does_not_have_is_refused_by_name(kind: Kind[Any, Any], api: Any) -> None:
     objects = Objects(api, kind)
     created = objects.create(merged(base(kind), {"metadata": {"name": "phase"}}))

@@ -39,7 +39,7 @@ class Tree(Model):
     """One of two numbers."""
     colour: Colour | None = None
     """A colour."""
-    leaf: Leaf = Field(default_factory=Leaf)
+    leaf: Leaf = Leaf()
     """A leaf that is always
     there."""
     bare: Leaf | None = None

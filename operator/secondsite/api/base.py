@@ -21,8 +21,8 @@ def camel(name: str) -> str:
 class Model(BaseModel):
     """A part of a spec or a status.
 
-    Lists are tuples, so that a parsed spec is hashable and can be compared and kept. What is unknown is ignored: an
-    older operator must survive a newer CRD. `class X(Model, rules=(...))` adds CEL rules to the object.
+    Lists are tuples, so that a parsed spec is hashable and can be kept; defaults are shared between objects. What is
+    unknown is ignored: an older operator must survive a newer CRD. `class X(Model, rules=(...))` adds CEL rules.
     """
 
     model_config = ConfigDict(

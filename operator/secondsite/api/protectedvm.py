@@ -156,7 +156,7 @@ class ProtectedVMSpec(Model):
     ] = ()
     """Disks that are not replicated. At most 64, empty by default. A disk that is taken from the list is copied.
     Mutable."""
-    target: Target = Field(default_factory=Target)
+    target: Target = Target()
     """Where the replica is placed. Unset by default: as the policy says. Fixed once replication is enabled: a later
     change is not applied, and `SettingsApplied` says so."""
     network_adapters: Annotated[
@@ -172,7 +172,7 @@ class ProtectedVMSpec(Model):
     initial_replication_priority: Annotated[int, Field(ge=0, le=100)] = 50
     """Place in the line of initial replications, the highest first. 0-100, default 50. Counts while it waits.
     Mutable."""
-    requests: VMRequests = Field(default_factory=VMRequests)
+    requests: VMRequests = VMRequests()
     """One-shot requests; the status echoes the last one served. Mutable."""
 
 

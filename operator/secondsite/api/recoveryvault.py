@@ -61,9 +61,9 @@ class RecoveryVaultSpec(Model):
     evidence_retention_days: Annotated[int, Field(ge=1, le=3650)] = 400
     """Days for which the evidence of test failovers is kept. 1-3650, default 400. Less removes older evidence.
     Mutable."""
-    limits: Limits = Field(default_factory=Limits)
+    limits: Limits = Limits()
     """How many operations may run at once between two sites. Mutable."""
-    requests: VaultRequests = Field(default_factory=VaultRequests)
+    requests: VaultRequests = VaultRequests()
     """One-shot requests. Mutable."""
 
 

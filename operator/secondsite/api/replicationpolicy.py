@@ -212,17 +212,17 @@ class ReplicationPolicySpec(
     replication_interval_seconds: Literal[30, 300, 900] = 300
     """Seconds between replication cycles: 30, 300 or 900 (what Hyper-V Replica offers). Default 300. A change rolls
     out. Mutable."""
-    recovery_points: RecoveryPoints = Field(default_factory=RecoveryPoints)
+    recovery_points: RecoveryPoints = RecoveryPoints()
     """Recovery points kept at the target. A change rolls out. Mutable."""
-    rpo: RPO = Field(default_factory=RPO)
+    rpo: RPO = RPO()
     """How far the replica may be behind. Mutable."""
-    transport: Transport = Field(default_factory=Transport)
+    transport: Transport = Transport()
     """How the sites talk to each other when they replicate. Mutable."""
-    initial_replication: InitialReplication = Field(default_factory=InitialReplication)
+    initial_replication: InitialReplication = InitialReplication()
     """How the first copy gets to the target. Mutable."""
-    resynchronization: Resynchronization = Field(default_factory=Resynchronization)
+    resynchronization: Resynchronization = Resynchronization()
     """What happens when source and replica must be compared again. A change rolls out. Mutable."""
-    test_failover: TestFailoverRule = Field(default_factory=TestFailoverRule)
+    test_failover: TestFailoverRule = TestFailoverRule()
     """How often a VM has to be tested. Mutable."""
     replica_on_disable: Literal["Keep", "Delete"] = "Keep"
     """What becomes of the replica when protection ends: Keep or Delete, default Keep. Counts for protections that end

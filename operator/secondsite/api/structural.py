@@ -53,7 +53,7 @@ class StructuralSchema(GenerateJsonSchema):
 
 def _default(schema: core_schema.WithDefaultSchema) -> Any:
     """The default as JSON. An object is written whole: rules run on it before its own fields are defaulted."""
-    default = schema["default_factory"]() if "default_factory" in schema else schema.get("default")  # type: ignore[call-arg]  # ours take no argument
+    default = schema.get("default")
     return without_empty(default.manifest()) if isinstance(default, Model) else default
 
 

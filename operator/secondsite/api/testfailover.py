@@ -110,13 +110,13 @@ class TestFailoverSpec(
     """The ProtectedVMs to test together. 1-20; either these or `recoveryPlanRef`. Immutable."""
     recovery_plan_ref: LocalRef | None = None
     """The recovery plan to test; either this or `protectedVMRefs`. Immutable."""
-    recovery_point: Annotated[RecoveryPointChoice, IMMUTABLE] = Field(default_factory=RecoveryPointChoice)
+    recovery_point: Annotated[RecoveryPointChoice, IMMUTABLE] = RecoveryPointChoice()
     """From which recovery point the test VMs are made. Default: the latest of each VM. Immutable."""
-    network: Annotated[NetworkChoice, IMMUTABLE] = Field(default_factory=NetworkChoice)
+    network: Annotated[NetworkChoice, IMMUTABLE] = NetworkChoice()
     """To which network the test VMs are connected. Default: as planned. Immutable."""
     checks: Annotated[tuple[Check, ...], Field(max_length=16), ListMap("name")] = ()
     """What must answer in the test VMs. At most 16, empty by default: the test passes when the VMs run. Immutable."""
-    cleanup: Cleanup = Field(default_factory=Cleanup)
+    cleanup: Cleanup = Cleanup()
     """When the test VMs are removed. Mutable."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31536000)] | None = None
     """Seconds after its end that this object is deleted; its evidence stays. 0-31536000, unset by default: kept.

@@ -66,9 +66,9 @@ class VMMSiteSpec(Model):
     suspended: bool = False
     """True stops every command to this site; it is still observed, and running replication goes on. Default false.
     Mutable."""
-    replication_bandwidth: ReplicationBandwidth = Field(default_factory=ReplicationBandwidth)
+    replication_bandwidth: ReplicationBandwidth = ReplicationBandwidth()
     """What replication may take of the link. Mutable."""
-    requests: SiteRequests = Field(default_factory=SiteRequests)
+    requests: SiteRequests = SiteRequests()
     """One-shot requests; the status echoes the last one served. Mutable."""
 
 

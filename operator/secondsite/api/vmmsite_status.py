@@ -144,7 +144,7 @@ class VMMSiteStatus(Status):
     vmm: VMM | None = None
     """The VMM server."""
     last_contact_time: Time | None = None
-    """When the agent last answered; written at most once a minute."""
+    """When the agent last answered; refreshed with the rest of the status, not with each answer."""
     clock_skew_seconds: Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)] | None = None
     """Seconds by which the site's clock is ahead of the operator's; negative when it is behind."""
     clouds: Annotated[tuple[Cloud, ...], AtMost(64)] = ()
