@@ -20,11 +20,29 @@ from secondsite.controller.verdict import Verdict, of_status
 Body = Mapping[str, Any]
 
 # What reporting may carry on from a status that an earlier process wrote; planning never reads it.
-_REMEMBERED: Mapping[str, frozenset[str]] = {
+# There are few tests and very many VMs.
+_REMEMBERED: Mapping[str, Callable[[str], bool]] = {
     references.VM: frozenset(
-        {"state", "vmID", "rpoTargetSeconds", "lastRecoveryPoint", "lastTestFailover", "replica", "primary"}
-    ),
-    references.TEST: frozenset({"state", "steps", "vms", "recoveryTimeSeconds", "recoveryPointAgeSeconds"}),
+        {
+            "state",
+            "vmID",
+            "vmName",
+            "activeSite",
+            "replicaSite",
+            "rpoTargetSeconds",
+            "policyGeneration",
+            "epoch",
+            "primary",
+            "replica",
+            "lastRecoveryPoint",
+            "recoveryPoints",
+            "rpoBudget",
+            "requests",
+            "lastTestFailover",
+            "deletion",
+        }
+    ).__contains__,
+    references.TEST: lambda _field: True,
 }
 
 
@@ -168,7 +186,8 @@ class Catalogue:
 
 
 def _remember(kind: str, status: Body) -> Mapping[str, Any]:
-    return {name: status[name] for name in _REMEMBERED.get(kind, ()) if name in status}
+    kept = _REMEMBERED.get(kind)
+    return {name: value for name, value in status.items() if kept(name)} if kept else {}
 
 
 def _wish(metadata: Body) -> tuple[object, ...]:

@@ -6,8 +6,9 @@ from typing import Any
 
 from secondsite.api.kind import Kind, Object
 from secondsite.controller.catalogue import Catalogue
-from secondsite.controller.kube import CONFIG_MAPS, ApiError, Kube, Resource
+from secondsite.controller.kube import ApiError, Kube, Resource
 from secondsite.controller.ports import ActorPort, Key, Receipt
+from secondsite.controller.tombstones import Tombstones, keep
 from secondsite.errors import SiteUnreachable, Superseded
 from secondsite.plan.actions import (
     Action,
@@ -18,17 +19,15 @@ from secondsite.plan.actions import (
     WriteEvidence,
 )
 
-LABELS = {"app.kubernetes.io/managed-by": "secondsite-operator"}
-
 
 class ClusterActor:
     """Performs every action: those on the cluster itself, the others by the site side."""
 
-    def __init__(self, kube: Kube, catalogue: Catalogue, sites: ActorPort, namespace: str) -> None:
+    def __init__(self, kube: Kube, catalogue: Catalogue, sites: ActorPort, tombstones: Tombstones) -> None:
         self._kube = kube
         self._catalogue = catalogue
         self._sites = sites
-        self._namespace = namespace
+        self._tombstones = tombstones
 
     async def perform(self, kind: Kind[Any, Any], key: Key, action: Action, obj: Object[Any]) -> Receipt | None:
         """Do it once. Raises the kinds of `secondsite.errors` and those of the API server."""
@@ -41,11 +40,11 @@ class ClusterActor:
             case DeleteSelf():
                 await self._delete(kind, obj)
             case WriteEvidence():
-                await self._keep(obj.namespace, action.name, dict(action.data), {"secondsite.dev/kind": "evidence"})
+                await keep(self._kube, obj.namespace, action.name, dict(action.data), "evidence")
             case LeaveTombstone():
-                return await self._bury(action, obj)
+                return await self._bury(key, action, obj)
             case _:
-                return await self._sites.perform(action, obj)
+                return await self._sites.perform(key, action, obj)
         return None
 
     async def _set_finalizers(
@@ -75,26 +74,10 @@ class ClusterActor:
             if error.status != 404:
                 raise
 
-    async def _bury(self, action: LeaveTombstone, obj: Object[Any]) -> Receipt | None:
-        name = f"tombstone-{action.site}-{action.id}"[:253]
-        data = {
-            "namespace": obj.namespace,
-            "site": action.site,
-            "id": action.id,
-            "tombstone.json": action.wish.model_dump_json(by_alias=True, exclude={"fence"}),
-        }
-        await self._keep(self._namespace, name, data, {"secondsite.dev/kind": "tombstone"})
+    async def _bury(self, key: Key, action: LeaveTombstone, obj: Object[Any]) -> Receipt | None:
+        await self._tombstones.leave(obj.namespace, action)
         try:
-            return await self._sites.perform(action, obj)
+            return await self._sites.perform(key, action, obj)
         except SiteUnreachable:
             # It stands in the cluster; the site is told when it returns.
             return None
-
-    async def _keep(self, namespace: str, name: str, data: dict[str, str], labels: dict[str, str]) -> None:
-        """A ConfigMap that is written once and never changed."""
-        metadata = {"name": name, "labels": {**LABELS, **labels}}
-        try:
-            await self._kube.create(CONFIG_MAPS, namespace, {"metadata": metadata, "data": data, "immutable": True})
-        except ApiError as error:
-            if error.reason != "AlreadyExists":
-                raise

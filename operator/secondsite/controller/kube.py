@@ -130,23 +130,24 @@ class Kube:
         self._observe(method, status)
         return _answer(what, status, text)
 
-    async def list(self, resource: Resource, namespace: str = "") -> AsyncIterator[Body]:
+    async def list(self, resource: Resource, namespace: str = "", *, labels: str = "") -> AsyncIterator[Body]:
         """Every object, page by page. Should a page's token expire, all come again in one piece."""
-        params = {"limit": str(CHUNK)}
+        chosen = {"labelSelector": labels} if labels else {}
+        params = {"limit": str(CHUNK), **chosen}
         while True:
             try:
                 page = await self.request("GET", resource.path(namespace), params=params)
             except ApiError as error:
                 if error.status != _GONE or "continue" not in params:
                     raise
-                params = {}
+                params = chosen
                 continue
             for item in page["items"]:
                 yield item
             token = page["metadata"].get("continue")
             if not token:
                 return
-            params = {"limit": str(CHUNK), "continue": token}
+            params = {"limit": str(CHUNK), "continue": token, **chosen}
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Body:
         return await self.request("GET", resource.path(namespace, name))

@@ -49,6 +49,13 @@ class Machines:
         """The id last found for it, or nothing."""
         return self._id.get(key, "")
 
+    def same(self, key: Key) -> set[Key]:
+        """The other ProtectedVMs that name the same VM."""
+        found = set(self._by_id.get((key.namespace, self._id.get(key, "")), ()))
+        if name := self._name.get(key):
+            found |= self._by_name[name]
+        return found - {key}
+
     def meant(self, site: SiteKey, vm_id: str, view: SiteView) -> set[Key]:
         """The ProtectedVMs that news of this VM concerns."""
         found = set(self._by_id.get((site[0], vm_id), ()))

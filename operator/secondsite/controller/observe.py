@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,14 +12,17 @@ from secondsite.api.kind import Object
 from secondsite.api.networkmapping import NetworkMappingSpec
 from secondsite.api.protectedvm import ProtectedVMSpec
 from secondsite.api.recoveryvault import RecoveryVaultSpec
-from secondsite.api.replicationpolicy import CloudPair, ReplicationPolicySpec
+from secondsite.api.replicationpolicy import ReplicationPolicySpec
 from secondsite.api.testfailover import TestFailoverSpec
 from secondsite.api.vmmsite import VMMSiteSpec
 from secondsite.controller.catalogue import Catalogue, Entry
 from secondsite.controller.machines import Machines, find_id
 from secondsite.controller.ports import Key, SitesPort, VaultsPort
 from secondsite.controller.references import MAPPING, POLICY, SITE, TEST, VAULT, VM
+from secondsite.controller.tombstones import Tombstones
+from secondsite.plan.association import association_id, pair_for
 from secondsite.plan.observed import (
+    LastTest,
     MappingWorld,
     PolicyWorld,
     SiteWorld,
@@ -41,6 +43,7 @@ class Observer:
     sites: SitesPort
     vaults: VaultsPort
     machines: Machines
+    tombstones: Tombstones
 
     def vault(self, vault: Object[RecoveryVaultSpec], now: datetime) -> VaultWorld:
         namespace, name = vault.namespace, vault.name
@@ -53,6 +56,7 @@ class Observer:
             sites=tuple((entry.key.name, entry.verdict.ready) for entry in self._sorted(SITE, namespace)),
             vms=self._summaries(self.catalogue.entries(VM, namespace)),
             users=self._users(Key(VAULT, namespace, name)),
+            older=self._older_vault(vault),
         )
 
     def site(self, site: Object[VMMSiteSpec], now: datetime) -> SiteWorld:
@@ -86,6 +90,7 @@ class Observer:
             site_objects=self._site_objects(namespace, names),
             others=tuple(other for other in self._oldest(POLICY, namespace) if other.name != policy.name),
             users=self._summaries(entry for entry in users if entry),
+            vault=self._object(VAULT, namespace, vault),
         )
 
     def mapping(self, mapping: Object[NetworkMappingSpec], now: datetime) -> MappingWorld:
@@ -106,12 +111,13 @@ class Observer:
         namespace, key = vm.namespace, Key(VM, vm.namespace, vm.name)
         source_name = vm.spec.vm.site_ref.name
         source = self.sites.view(namespace, source_name)
-        self.machines.note(key, find_id(vm.spec, source) if source.known else "")
         policy: Object[ReplicationPolicySpec] | None = self._object(POLICY, namespace, vm.spec.policy_ref.name)
         pair = pair_for(policy, vm.spec)
         target_name = pair.target.site_ref.name if pair else ""
         vault = self._vault_of(namespace, source_name)
         entry = self.catalogue.get(key)
+        remembered = str(entry.memory.get("vmID", "")) if entry else ""
+        self.machines.note(key, (find_id(vm.spec, source) if source.known else "") or remembered)
         return VMWorld(
             now=now,
             vm=vm,
@@ -125,7 +131,11 @@ class Observer:
             mappings=self._mappings(namespace, {source_name, target_name}),
             tests=tuple(test.name for test in self._open_tests(key)),
             association=association_id(pair) if pair else "",
-            known_vm_id=str(entry.memory.get("vmID", "")) if entry else "",
+            known_vm_id=remembered,
+            status=entry.memory if entry else {},
+            rival=self._rival(vm, key),
+            last_test=self._last_test(key),
+            tombstones=self.tombstones.of(namespace),
         )
 
     def test(self, test: Object[TestFailoverSpec], now: datetime) -> TestWorld:
@@ -195,24 +205,27 @@ class Observer:
         found = (self.catalogue.object(key) for key in keys)
         return tuple(sorted((mapping for mapping in found if mapping), key=_age))
 
+    def _older_vault(self, vault: Object[RecoveryVaultSpec]) -> str:
+        oldest = self._oldest(VAULT, vault.namespace)[0]
+        return "" if oldest.uid == vault.uid else oldest.name
+
+    def _rival(self, vm: Object[ProtectedVMSpec], key: Key) -> str:
+        """An older ProtectedVM of the same VM."""
+        found = (self.catalogue.object(other) for other in self.machines.same(key))
+        return min(
+            ((_age(other), other.name) for other in found if other and _age(other) < _age(vm)), default=("", "")
+        )[1]
+
+    def _last_test(self, vm: Key) -> LastTest | None:
+        entries = (self.catalogue.get(key) for key in self.catalogue.graph.referrers(vm, TEST))
+        ended = (last_test(entry, vm.name) for entry in entries if entry)
+        return max((one for one in ended if one), key=lambda one: one.time, default=None)
+
     def _open_tests(self, vm: Key) -> list[Object[TestFailoverSpec]]:
         """The TestFailovers of a VM that are not cleaned up, oldest first."""
         entries = (self.catalogue.get(key) for key in self.catalogue.graph.referrers(vm, TEST))
         found = [entry.object for entry in entries if entry and entry.object and not _complete(entry)]
         return sorted(found, key=_age)
-
-
-def pair_for(policy: Object[ReplicationPolicySpec] | None, spec: ProtectedVMSpec) -> CloudPair | None:
-    """The policy's pair of clouds for a VM; None where there is none."""
-    wanted = (spec.vm.site_ref.name, spec.vm.cloud)
-    pairs = policy.spec.cloud_pairs if policy else ()
-    return next((pair for pair in pairs if (pair.source.site_ref.name, pair.source.cloud) == wanted), None)
-
-
-def association_id(pair: CloudPair) -> str:
-    """What both sites call the association of two clouds; policies with the same pair share it."""
-    ends = (pair.source.site_ref.name, pair.source.cloud, pair.target.site_ref.name, pair.target.cloud)
-    return hashlib.sha256("\n".join(ends).encode()).hexdigest()[:16]
 
 
 def _age(obj: Object[S]) -> tuple[datetime, str]:
@@ -221,6 +234,21 @@ def _age(obj: Object[S]) -> tuple[datetime, str]:
 
 def _complete(entry: Entry) -> bool:
     return entry.verdict.conditions.get("Complete") == "True"
+
+
+def last_test(entry: Entry, vm: str) -> LastTest | None:
+    """How a TestFailover ended for one of its VMs, by what it reports; None while its checks go on."""
+    ready = entry.verdict.conditions.get("Ready")
+    member = next((each for each in entry.memory.get("vms", ()) if each.get("name") == vm), None)
+    if member is None or not (ready == "True" or _complete(entry)):
+        return None
+    checks = member.get("checks", ())
+    times = [datetime.fromisoformat(check["time"]) for check in checks if check.get("time")]
+    times += [datetime.fromisoformat(step["endTime"]) for step in entry.memory.get("steps", ()) if step.get("endTime")]
+    if not times or not member.get("testVM"):
+        return None
+    passed = ready == "True" and all(check.get("verdict") == "Passed" for check in checks)
+    return LastTest(name=entry.key.name, time=max(times), passed=passed)
 
 
 def _started(entry: Entry | None) -> datetime | None:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from secondsite.api.kind import Object
 from secondsite.api.vmmsite import VMMSiteSpec
+from secondsite.plan.actions import Action
 from secondsite.plan.observed import UNKNOWN, Identity, Registration, SiteView, Unknown
 from secondsite.wire.agent import Check
 
@@ -99,7 +100,7 @@ class VaultsPort(Protocol):
 class ActorPort(Protocol):
     """Performs the actions that concern a site or a vault's authority."""
 
-    async def perform(self, action: Any, obj: Object[Any]) -> Receipt | None:
+    async def perform(self, key: Key, action: Action, obj: Object[Any]) -> Receipt | None:
         """Do one of the actions that concern a site or keys, once.
 
         Raises the kinds of `secondsite.errors`; an exception of any other sort is a defect.

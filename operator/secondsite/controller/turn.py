@@ -82,7 +82,7 @@ class Turns:
     performer: Performer
     reporter: Reporter
     clocks: Clocks
-    may_act: Callable[[Key], bool]
+    may_act: Callable[[Key, Action], bool]
     judged: Callable[[Key, verdict.Verdict, verdict.Verdict], None] = lambda _key, _before, _now: None
     """Hears of each verdict that differs from the one before."""
     _held: dict[Key, dict[str, _Held]] = field(default_factory=dict)
@@ -113,7 +113,7 @@ class Turns:
             self._defect(entry, "plan", error)
             return None
         self._drop_held(key, plan)
-        doing = tuple(action for action in plan.actions if self._is_due(key, action)) if self.may_act(key) else ()
+        doing = tuple(one for one in plan.actions if self._is_due(key, one) and self.may_act(key, one))
         work = Work(key, entry, row, entry.object, world, plan, doing)
         if doing:
             return work
@@ -150,7 +150,7 @@ class Turns:
             held.again = 0.0
 
     async def _perform(self, work: Work, action: Action) -> None:
-        if not self.may_act(work.key):
+        if not self.may_act(work.key, action):
             raise NotYet("This operator does not hold the Lease", delay=1)
         vm_id = str(getattr(action, "vm_id", ""))
         machine = (work.key.namespace, vm_id) if vm_id else None
