@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -11,13 +12,18 @@ from pydantic import ValidationError
 from manifests import largest
 from manifests.cases import Case, base, load
 from secondsite.api.base import Model, camel
-from secondsite.api.condition import Condition, find
+from secondsite.api.condition import CommonReason, Condition, find
 from secondsite.api.kind import Kind, parse
 from secondsite.api.kinds import ALL_KINDS
+from secondsite.api.networkmapping import MappingReason
 from secondsite.api.protectedvm import PROTECTED_VM, ProtectedVMSpec
+from secondsite.api.protectedvm_reasons import ProtectedVMReason
 from secondsite.api.protectedvm_status import LastRecoveryPoint, ProtectedVMStatus
-from secondsite.api.recoveryvault import RECOVERY_VAULT
+from secondsite.api.recoveryvault import RECOVERY_VAULT, VaultReason
+from secondsite.api.replicationpolicy_status import PolicyReason
 from secondsite.api.testfailover import TEST_FAILOVER
+from secondsite.api.testfailover_status import TestFailoverReason
+from secondsite.api.vmmsite import SiteReason
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -169,3 +175,15 @@ def test_json_names_are_unique_and_reversible() -> None:
         aliases = [camel(name) for name in model.model_fields]
         assert len(set(aliases)) == len(aliases)
         assert aliases == [field.alias for field in model.model_fields.values()]
+
+
+@pytest.mark.parametrize(
+    "reasons",
+    [CommonReason, VaultReason, SiteReason, PolicyReason, MappingReason, ProtectedVMReason, TestFailoverReason],
+)
+def test_reasons_fit_a_condition_and_no_kind_redefines_a_common_one(reasons: type[StrEnum]) -> None:
+    for reason in reasons:
+        assert condition("Ready", reason=reason).reason == reason
+        assert camel(reason.name.lower()).lower() == reason.lower()
+    if reasons is not CommonReason:
+        assert not set(reasons) & set(CommonReason)
