@@ -174,10 +174,9 @@ def _refusal(name: str, side: Side, state: State, event: Event) -> Refusal:
     half = {"Primary": "the primary VM", "Replica": "the replica VM", "None": "a VM without replication"}[side]
     unmet = [row.guard.value for row in _candidates(side, state, event)]
     allowed = sorted({before for row in TABLE if row.event is event and row.side == side for before in row.before})
-    remedy = f"It works when {unmet[0]}." if unmet else f"It works in: {', '.join(allowed) or 'no state here'}."
+    why = f"it needs that {unmet[0]}" if unmet else "the virtual machine is in the wrong replication state"
     return Refusal(
         Code.STATE_CONFLICT,
-        f"{cmdlet} on {half} {name} in state {state}: the operation cannot be performed while the virtual machine is "
-        f"in its current replication state ({error_id})",
-        remedy=remedy,
+        f"{cmdlet} on {half} {name} in state {state}: the operation cannot be performed, {why} ({error_id})",
+        remedy=f"It works in: {', '.join(allowed) or 'no state on this side'}.",
     )

@@ -1,0 +1,283 @@
+"""The lab driver as the agent's core drives it: two sites, real bytes, every claim checked against the disks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from secondsite.wire.agent import NO_FENCE
+from secondsite.wire.agent import Settings as SiteSettings
+from secondsite.wire.arguments import AdapterPlan, ConfigureReplica, Settings, UpdateSettings
+from secondsite.wire.facts import Relation
+from secondsite.wire.inventory import VM, Network, Pool, Site
+from secondsite.wire.operations import Verb
+from secondsite.wire.problems import Refusal
+from support.lab import DB, LEGACY, SETTINGS, WEB, LabPair, large_source_centre, running_pair, same_but_time, until
+
+FROZEN = SETTINGS.model_copy(update={"interval_seconds": 900})
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[LabPair]:
+    async with running_pair(tmp_path) as found:
+        yield found
+
+
+async def test_a_vm_is_replicated_and_every_point_is_the_replay_of_its_writes(pair: LabPair) -> None:
+    await pair.protect(DB, "db", disks=2)
+    await pair.more_cycles(3, DB)
+    verdicts = await pair.replay(DB)
+    assert verdicts
+    assert [verdict["faults"] for verdict in verdicts] == [[] for _ in verdicts]
+    assert verdicts[-1]["sequence"] > 0
+
+
+async def test_the_reported_lag_is_never_smaller_than_the_true_one(pair: LabPair) -> None:
+    await pair.protect()
+    for _ in range(3):
+        await pair.more_cycles()
+        point = (await pair.target.ask(ask="truth", vmID=WEB))["points"][-1]
+        lacking = (await pair.source.ask(ask="truth", vmID=WEB, sequence=point["sequence"] + 1))["record"]
+        assert datetime.fromisoformat(point["sourceTime"]) <= datetime.fromisoformat(lacking["time"])
+
+
+async def test_facts_tell_each_half_as_its_own_site_sees_it(pair: LabPair) -> None:
+    await pair.protect()
+    await pair.more_cycles()
+    await until(lambda: (fact := pair.target.sink.get(Relation, WEB)) is not None and fact.cycles >= 2)
+    source, target = pair.source.sink.get(Relation, WEB), pair.target.sink.get(Relation, WEB)
+    assert source is not None
+    assert target is not None
+    assert (source.mode, source.peer_site, source.health) == ("Primary", "west", "Normal")
+    assert (target.mode, target.peer_site, target.health) == ("Replica", "east", "Normal")
+    assert source.newest_point is None
+    assert target.newest_point is not None
+    assert target.newest_point.basis == "Freeze"
+    assert source.initial_sent_bytes == source.initial_total_bytes
+    assert source.initial_total_bytes
+    assert (target.pending_bytes, target.storage) == (0, "Silver")
+    replica = pair.target.sink.get(VM, WEB)
+    assert replica is not None
+    assert (replica.role, replica.state, replica.adapters[0].network) == ("Replica", "Off", "")
+
+
+async def test_a_quiet_relation_is_no_news(pair: LabPair) -> None:
+    await pair.protect(settings=FROZEN)
+    said = pair.target.sink
+
+    def caught_up() -> bool:
+        fact = said.get(Relation, WEB)
+        return fact is not None and same_but_time(fact, pair.target.relation())
+
+    await until(caught_up)
+    count = len(said.history)
+    for _ in range(20):
+        pair.target.driver._at.reporter.relation(WEB)
+    assert len(said.history) == count
+
+
+async def test_the_inventory_is_published_and_served_clouds_limit_it(pair: LabPair) -> None:
+    sink = pair.source.sink
+    assert {vm.name for vm in sink.all(VM)} == {"web", "db", "legacy"}
+    legacy = sink.get(VM, LEGACY)
+    assert legacy is not None
+    assert [disk.unsupported for disk in legacy.disks] == ["PassThrough"]
+    site = sink.get(Site, "site")
+    assert site is not None
+    assert site.storage[0].free_bytes == site.storage[0].capacity_bytes - (8 + 8 + 12 + 8) * 2**20
+    assert sink.get(Network, "Front") is not None
+    with pytest.raises(Refusal, match="No cloud Nowhere"):
+        await pair.source.driver.apply(SiteSettings(fence=NO_FENCE, clouds=("Nowhere",)))
+
+
+async def test_suspend_on_the_primary_tracks_and_resume_sends_what_is_pending(pair: LabPair) -> None:
+    await pair.protect()
+    await pair.source.do(Verb.SUSPEND, WEB)
+    assert pair.states() == ("Suspended", "Replicating")
+    before = pair.target.relation()
+    written = (await pair.source.ask(ask="status"))["guests"][WEB]["sequence"]
+    await until(lambda: (pair.source.relation().pending_bytes or 0) > 0)
+    assert pair.source.relation().health == "Warning"
+    assert pair.target.relation().newest_point == before.newest_point
+    await pair.source.do(Verb.RESUME, WEB)
+    await pair.more_cycles()
+    assert pair.states() == ("Replicating", "Replicating")
+    verdicts = await pair.replay()
+    assert verdicts[-1]["identical"]
+    assert verdicts[-1]["sequence"] >= written
+
+
+async def test_a_suspended_replica_refuses_the_next_cycle_and_the_primary_falls_into_error(pair: LabPair) -> None:
+    await pair.protect()
+    await pair.target.do(Verb.SUSPEND, WEB)
+    await until(lambda: pair.states() == ("Error", "Suspended"))
+    fact = pair.source.relation()
+    assert (fact.health, fact.health_reasons[0]) == ("Critical", "error-fix-and-resume")
+    assert "suspended" in fact.message
+    await pair.target.do(Verb.RESUME, WEB)
+    assert pair.states() == ("Error", "Replicating")
+    await pair.source.do(Verb.RESUME, WEB)
+    await pair.more_cycles()
+    assert pair.states() == ("Replicating", "Replicating")
+
+
+async def test_disable_on_one_side_leaves_the_other_half_which_finds_out(pair: LabPair) -> None:
+    await pair.protect()
+    await pair.target.do(Verb.DISABLE_REPLICATION, WEB)
+    await until(lambda: pair.states() == ("Error", "Disabled"))
+    assert pair.target.sink.get(Relation, WEB) is None
+    kept = pair.target.sink.get(VM, WEB)
+    assert kept is not None
+    assert kept.role == "Replica"
+
+
+async def test_disable_keeps_the_replica_and_remove_deletes_it(pair: LabPair) -> None:
+    await pair.protect()
+    await pair.disable()
+    assert pair.states() == ("Disabled", "Disabled")
+    folder = pair.target.data / "replicas" / WEB
+    assert (folder / "catalog.log").exists()
+    assert not (pair.source.data / "tracking" / WEB).exists()
+    await pair.disable()
+    await pair.target.do(Verb.REMOVE_REPLICA, WEB)
+    assert not folder.exists()
+    assert pair.target.sink.get(VM, WEB) is None
+    await pair.target.do(Verb.REMOVE_REPLICA, WEB)
+
+
+async def test_protecting_again_never_overwrites_a_kept_replica(pair: LabPair) -> None:
+    await pair.protect()
+    await pair.disable()
+    await pair.protect()
+    kept = list((pair.target.data / "kept").iterdir())
+    assert [(folder / "catalog.log").exists() for folder in kept] == [True]
+    assert [verdict["identical"] for verdict in await pair.replay()] == [True]
+
+
+async def test_stopping_initial_replication_and_starting_it_again(tmp_path: Path) -> None:
+    async with running_pair(tmp_path, source=large_source_centre()) as pair:
+        await pair.source.driver.apply(SiteSettings(fence=NO_FENCE, bandwidth_limit_bytes_per_second=4_000_000))
+        await pair.enable()
+        await until(lambda: (pair.source.relation().initial_sent_bytes or 0) > 0)
+        fact = pair.source.relation()
+        assert 0 < (fact.initial_sent_bytes or 0) < (fact.initial_total_bytes or 0)
+        assert (fact.bytes_per_second or 0) > 0
+        await pair.source.do(Verb.STOP_INITIAL_REPLICATION, WEB)
+        assert pair.states() == ("ReadyForInitialReplication", "WaitingForInitialReplication")
+        await pair.source.driver.apply(SiteSettings(fence=NO_FENCE))
+        await pair.source.do(Verb.START_INITIAL_REPLICATION, WEB)
+        await until(lambda: pair.states() == ("Replicating", "Replicating"))
+        assert (await pair.replay())[-1]["identical"]
+
+
+async def test_the_bandwidth_limit_is_shared_by_all_vms_and_can_be_lifted(pair: LabPair) -> None:
+    await pair.source.driver.apply(SiteSettings(fence=NO_FENCE, bandwidth_limit_bytes_per_second=300_000))
+    start = asyncio.get_running_loop().time()
+    await pair.enable(WEB, "web")
+    await pair.enable(DB, "db", disks=2)
+    sources = [pair.source.driver.relation(vm) for vm in (WEB, DB)]
+    assert all(sources)
+    await until(lambda: sum(pair.source.relation(vm).initial_sent_bytes or 0 for vm in (WEB, DB)) > 600_000)
+    # The bucket holds a second's worth at the most, and zero blocks cost nothing.
+    assert asyncio.get_running_loop().time() - start > 0.5
+    await pair.source.driver.apply(SiteSettings(fence=NO_FENCE))
+    await until(lambda: pair.states(WEB) == pair.states(DB) == ("Replicating", "Replicating"))
+
+
+async def test_settings_change_without_protecting_anew(pair: LabPair) -> None:
+    await pair.protect(settings=FROZEN)
+    cycles = pair.source.relation().cycles
+    for site in (pair.source, pair.target):
+        await site.do(Verb.UPDATE_SETTINGS, WEB, UpdateSettings(settings=SETTINGS))
+    await pair.more_cycles(2)
+    assert pair.source.relation().cycles > cycles
+    settings = pair.target.relation().settings
+    assert settings is not None
+    assert settings.interval_seconds == 30
+
+
+async def test_app_consistent_points_are_said_not_to_be_built(pair: LabPair) -> None:
+    wish = Settings(interval_seconds=30, app_consistent_interval_hours=4, rpo_target_seconds=90)
+    await pair.protect(settings=wish)
+    fact = pair.target.relation()
+    assert "app-consistent-not-implemented" in fact.health_reasons
+    assert "NotImplemented" in fact.message
+
+
+async def test_retention_hours_zero_keeps_only_the_latest_point(pair: LabPair) -> None:
+    await pair.protect(settings=SETTINGS.model_copy(update={"retention_hours": 0}))
+    await pair.more_cycles(4)
+    await until(lambda: pair.target.relation().point_count == 1)
+
+
+async def test_configure_keeps_adapters_disconnected_as_planned(pair: LabPair) -> None:
+    await pair.protect()
+    plan = AdapterPlan(adapter="00:15:5D:00:00:01", network="Front-DR", addresses=("10.2.0.10",), test_network="Test")
+    await pair.target.do(Verb.CONFIGURE_REPLICA, WEB, ConfigureReplica(adapters=(plan,), settings=SETTINGS))
+    setting = pair.target.relation().adapters[0]
+    assert (setting.network, setting.addresses, setting.test_network) == ("Front-DR", ("10.2.0.10",), "Test")
+    replica = pair.target.sink.get(VM, WEB)
+    assert replica is not None
+    assert replica.adapters[0].network == ""
+    stranger = plan.model_copy(update={"network": "Nowhere"})
+    with pytest.raises(Refusal, match="No VM network Nowhere"):
+        await pair.target.do(Verb.CONFIGURE_REPLICA, WEB, ConfigureReplica(adapters=(stranger,), settings=SETTINGS))
+
+
+async def test_a_crash_of_the_host_asks_for_a_resynchronization_that_is_not_built(pair: LabPair) -> None:
+    await pair.protect()
+    await pair.source.ask(ask="crash", vmID=WEB)
+    fact = pair.source.relation()
+    assert fact.state == "WaitingForStartResynchronize"
+    assert (fact.health, fact.health_reasons) == ("Critical", ("resync-required",))
+    with pytest.raises(Refusal, match="NotImplemented"):
+        await pair.source.do(Verb.RESYNCHRONIZE, WEB)
+    await pair.source.restart()
+    assert pair.states() == ("WaitingForStartResynchronize", "Replicating")
+    await pair.disable()
+    await pair.protect()
+
+
+async def test_one_vm_whole(pair: LabPair) -> None:
+    await pair.protect()
+    detail = await pair.target.driver.detail(WEB)
+    assert detail.relation is not None
+    assert detail.vm is not None
+    assert detail.relation.newest_point in detail.points
+    assert (await pair.source.driver.detail(LEGACY)).relation is None
+    with pytest.raises(Refusal, match="NotFound"):
+        await pair.target.driver.detail(LEGACY)
+
+
+async def test_the_lab_socket_is_the_agents_own(pair: LabPair) -> None:
+    assert (pair.source.data / "lab.sock").stat().st_mode & 0o777 == 0o600
+    status = await pair.source.ask(ask="status")
+    assert (status["site"], status["hurry"]) == ("east", 60.0)
+    assert set(status["guests"]) == {WEB, DB, LEGACY}
+
+
+async def test_checks_pass_on_a_sound_site(pair: LabPair) -> None:
+    assert {check.verdict for check in await pair.target.driver.checks()} == {"Passed"}
+    pair.target.file.write_text("vmm: {}\n", encoding="utf-8")
+    failed = [check for check in await pair.target.driver.checks() if check.verdict == "Failed"]
+    assert [check.check for check in failed] == ["InventoryReadable"]
+    assert "vmm.name" in failed[0].message
+
+
+async def test_a_pool_fact_shows_what_is_free(pair: LabPair) -> None:
+    pool = pair.target.sink.get(Pool, "Front-DR/F")
+    assert pool is not None
+    assert (pool.free, pool.start, pool.end) == (3, "10.2.0.10", "10.2.0.12")
+
+
+async def test_every_cycle_is_kept_for_tests_that_ask_for_it(tmp_path: Path) -> None:
+    async with running_pair(tmp_path, keep_every_cycle=True) as pair:
+        await pair.protect()
+        await pair.more_cycles(4)
+        points = await pair.target.driver.points(WEB)
+        assert len(points) >= 5
+        gaps = [later.source_time - point.source_time for point, later in zip(points, points[1:], strict=False)]
+        assert all(timedelta(seconds=0.4) < gap for gap in gaps)
