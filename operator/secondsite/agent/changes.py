@@ -34,10 +34,11 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a reader with some cursor lacks. `whole`: it is part of an answer that names everything there is."""
+    """What a reader with some cursor lacks, in the terms of `wire.feed.Changes`."""
 
     cursor: str
     whole: bool
+    begins: bool
     more: bool
     entries: list[Kept]
 
@@ -99,7 +100,7 @@ class Feed:
             after = f"{self.instance}.{sent[-1].revision if more else self.revision}"
             if place.whole and more:
                 after += f".{place.start}"
-            return Page(after, place.whole, more, sent)
+            return Page(after, place.whole, place.whole and place.seen == 0, more, sent)
 
     def listen(self, news: asyncio.Event) -> None:
         """Set `news` in the running loop at the next change, once."""

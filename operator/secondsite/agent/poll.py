@@ -39,7 +39,7 @@ async def poll(
             left = 0.0 if closing() else deadline - time.monotonic()
             if page.whole and not ready:
                 if left <= 0:
-                    return _settling(feed, cursor)
+                    return _settling(feed)
                 await _news_within(news, min(left, _SETTLING_TICK_SECONDS))
             elif page.whole or page.more or left <= 0 or (page.entries and lingered):
                 return _encode(feed, page)
@@ -57,11 +57,11 @@ async def _news_within(news: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(news.wait(), seconds)
 
 
-def _settling(feed: Feed, cursor: str) -> bytes:
+def _settling(feed: Feed) -> bytes:
     known = feed.fact(Site, "site")
     site = msgspec.structs.replace(known if isinstance(known, Site) else Site(state="Settling"), state="Settling")
     entry = msgspec.json.encode(SiteEntry(id="site", revision=feed.revision, facts=site))
-    return _join(feed, Page(cursor, whole=False, more=False, entries=[]), [entry], settling=True)
+    return _join(feed, Page("", whole=False, begins=False, more=False, entries=[]), [entry], settling=True)
 
 
 def _encode(feed: Feed, page: Page) -> bytes:
@@ -75,6 +75,7 @@ def _join(feed: Feed, page: Page, entries: list[bytes], *, settling: bool) -> by
             "instance": feed.instance,
             "cursor": page.cursor,
             "whole": page.whole,
+            "begins": page.begins,
             "more": page.more,
             "time": datetime.now(UTC),
             "settling": settling,

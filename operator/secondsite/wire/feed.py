@@ -74,9 +74,11 @@ AnyFact = Relation | Operation | Ledger | VM | Network | Pool | Association | Te
 class Changes(msgspec.Struct, frozen=True, gc=False, rename=camel):
     """One page of `GET /v1/changes`.
 
-    `whole` marks the pages of a whole answer: what none of them named is gone once `more` is False. The next call
-    passes `cursor` on, whatever else the page says; it reads `instance.revision`, but only the site may rely on that.
-    A page with `settling` is no answer: it holds nothing but the Site, and the cursor that was asked for.
+    `whole` marks the pages of a whole answer: what none of them named is gone once `more` is False. `begins` marks the
+    first of them; a whole answer may begin again before the last one ended, and then what that named counts no more.
+    The next call passes `cursor` on, whatever else the page says; it reads `instance.revision`, with more behind it
+    while a whole answer is under way. A page with `settling` is no answer: it holds nothing but the Site, and the
+    empty cursor, which asks for everything.
     """
 
     instance: str
@@ -84,6 +86,7 @@ class Changes(msgspec.Struct, frozen=True, gc=False, rename=camel):
     whole: bool
     more: bool
     time: datetime
+    begins: bool = False
     settling: bool = False
     entries: tuple[Entry, ...] = ()
 
