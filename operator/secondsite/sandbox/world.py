@@ -129,7 +129,7 @@ class World:
         self._run(
             OPERATOR,
             *("operator", "run", "--kubeconfig", str(kubeconfig), "--namespace", SYSTEM_NAMESPACE),
-            *("--metrics-address", "127.0.0.1", "--metrics-port", str(self.metrics_port)),
+            *("--listen", "127.0.0.1", "--metrics-port", str(self.metrics_port)),
         )
 
     def apply(self) -> None:
