@@ -22,8 +22,6 @@ class ProtectedVMReason(StrEnum):
     VM_NAME_NOT_UNIQUE = "VMNameNotUnique"
     VM_NOT_SUPPORTED = "VMNotSupported"
     """The VM cannot be replicated as it is; `status.errors` says why."""
-    STORAGE_CLASSIFICATION_NOT_FOUND = "StorageClassificationNotFound"
-    """No storage classification at the target stands for the VM's."""
     ALREADY_PROTECTED = "AlreadyProtected"
     """Another, older ProtectedVM has the same VM."""
     REPLICATES_ALREADY = "ReplicatesAlready"

@@ -62,7 +62,7 @@ def forward(mapping: Mapped) -> Route:
 
 
 def backward(mapping: Mapped) -> Route:
-    """The way back, address by address. Gateway, DNS servers and test network belong to the target: none carries over."""
+    """The way back, address by address. Gateway, DNS servers and test network are of one side: none carries over."""
     spec = mapping.spec
     return Route(
         network=spec.source.network,
