@@ -16,8 +16,11 @@ _LONGEST_PAUSE = timedelta(minutes=5)
 
 
 def attempt_of(command: Command, ran: tuple[Operation, ...]) -> int:
-    """Which attempt of its intent a command would be: one more than those that ended without success."""
-    return 1 + sum(1 for op in _same(command, ran) if op.state in ("Failed", "Interrupted", "Abandoned"))
+    """Which attempt of its intent a command would be: the latest while that runs or has succeeded, else the next."""
+    latest = max(_same(command, ran), key=lambda op: op.attempt, default=None)
+    if latest is None:
+        return 1
+    return latest.attempt + (latest.state in ("Failed", "Interrupted", "Abandoned"))
 
 
 def check_due(command: Command, ran: tuple[Operation, ...], now: datetime) -> None:

@@ -46,15 +46,13 @@ class SiteFacts:
     checks: tuple[Check, ...] | Unknown = UNKNOWN
 
 
-class Receipt(Protocol):
+@dataclass(frozen=True, slots=True)
+class Receipt:
     """Where in a site's feed the effect of an accepted command can be seen."""
 
-    @property
-    def site(self) -> str: ...
-    @property
-    def instance(self) -> str: ...
-    @property
-    def revision(self) -> int: ...
+    site: str
+    instance: str
+    revision: int
 
 
 class SitesPort(Protocol):

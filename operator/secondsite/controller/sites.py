@@ -75,8 +75,9 @@ class SiteMirror:
     @property
     def revision(self) -> int:
         """Position in the feed of `instance` up to which everything stands here."""
-        _, _, revision = self.cursor.rpartition(".")
-        return int(revision) if revision.isdigit() else 0
+        # `instance.revision`, and more behind it while a whole answer is under way.
+        _, *numbers = self.cursor.split(".")
+        return int(numbers[0]) if numbers and numbers[0].isdigit() else 0
 
     def take(self, page: Changes) -> list[tuple[str, str]]:
         """Take in one page; returns (type, id) of what changed."""

@@ -1,0 +1,293 @@
+"""Operator and agent, both real, from the first bundle to commands under a fence; keys in a real API server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from secondsite.controller.agents import AgentClient
+from secondsite.controller.kube import Kube
+from secondsite.controller.login import find
+from secondsite.controller.registration import Registrar
+from secondsite.errors import NotYet, SiteRefused, SpecRefused, Superseded
+from secondsite.plan.actions import Command, CreateAuthority, IssueBundle, Register, Renew, Reserve
+from secondsite.plan.observed import UNKNOWN
+from secondsite.sandbox.control_plane import ControlPlane
+from secondsite.trust.certificates import utc_now
+from secondsite.wire.agent import NO_FENCE
+from secondsite.wire.arguments import Nothing
+from secondsite.wire.operations import Verb
+from secondsite.wire.problems import Code, Refusal
+from secondsite.wire.resources import ReservationWish
+from support.memory_driver import VM_ID, MemoryDriver
+from support.site_side import NAMESPACE, Ends, Lease, agent_at, broken, free_port, until
+
+
+@pytest.fixture
+async def ends(control_plane: ControlPlane, namespace: str) -> AsyncIterator[Ends]:
+    async with Kube(find(control_plane.kubeconfig())) as kube:
+        made = Ends(kube, namespace, f"https://127.0.0.1:{free_port()}")
+        yield made
+        await made.side.close()
+
+
+@asynccontextmanager
+async def registered(ends: Ends, folder: Path, driver: MemoryDriver | None = None) -> AsyncIterator[Any]:
+    await ends.authority()
+    bundle = await ends.bundle(folder)
+    async with agent_at(ends.endpoint, folder / "data", bundle, driver) as agent:
+        await ends.register()
+        yield agent
+
+
+def suspend(intent: str, **changes: Any) -> Command:
+    return Command("newyork", Verb.SUSPEND, VM_ID, intent, Nothing(), **changes)
+
+
+async def test_a_site_registers_and_tells_everything(ends: Ends, tmp_path: Path) -> None:
+    async with registered(ends, tmp_path):
+        view = ends.view()
+        assert view.info.registered
+        assert view.site.vmm_name == "vmm1"
+        assert view.vms_by_name["gold", "web"] == (VM_ID,)
+        record = (await ends.keys()).registrations["newyork"]
+        assert (record.serial, bool(record.bound_key)) == ("", True)
+        assert ends.side.facts(NAMESPACE, "newyork").peer == "Agent"
+
+
+async def test_an_authority_is_not_made_twice(ends: Ends) -> None:
+    await ends.authority()
+    first = (await ends.keys()).signer.fingerprint
+    await ends.restart()
+    await ends.act(CreateAuthority())
+    assert (await ends.keys()).signer.fingerprint == first
+
+
+async def test_a_site_of_a_lost_authority_is_found_before_a_new_one_is_made(
+    ends: Ends, tmp_path: Path, control_plane: ControlPlane
+) -> None:
+    async with registered(ends, tmp_path):
+        await ends.side.close()
+        control_plane.kubectl("delete", "secret", "-n", ends.secrets, f"{NAMESPACE}.vault-authority")
+        await ends.restart()
+        await until(lambda: ends.side.foreign_sites(NAMESPACE, "vault") == ("newyork",))
+        assert ends.side.authorities(NAMESPACE, "vault") == ()
+
+
+@pytest.mark.parametrize("step", ["request_certificate", "install_certificate"])
+async def test_registration_goes_on_after_the_operator_died(
+    ends: Ends, tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ends.authority()
+    bundle = await ends.bundle(tmp_path)
+    async with agent_at(ends.endpoint, tmp_path / "data", bundle):
+        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
+        with broken(AgentClient, step), pytest.raises(ConnectionError):
+            await ends.act(Register("newyork"))
+        await ends.restart()
+        await ends.register()
+
+
+async def test_registration_goes_on_after_the_operator_died_before_it_saw_the_end(ends: Ends, tmp_path: Path) -> None:
+    await ends.authority()
+    bundle = await ends.bundle(tmp_path)
+    async with agent_at(ends.endpoint, tmp_path / "data", bundle):
+        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
+        with broken(Registrar, "_confirm"), pytest.raises(ConnectionError):
+            await ends.act(Register("newyork"))
+        await ends.restart()
+        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Agent")
+        await until(lambda: ends.view().known)
+
+
+async def test_registration_goes_on_after_the_agent_died(ends: Ends, tmp_path: Path) -> None:
+    await ends.authority()
+    bundle = await ends.bundle(tmp_path)
+    async with agent_at(ends.endpoint, tmp_path / "data", bundle):
+        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
+        with broken(AgentClient, "install_certificate"), pytest.raises(ConnectionError):
+            await ends.act(Register("newyork"))
+    async with agent_at(ends.endpoint, tmp_path / "data", bundle):
+        await ends.register()
+
+
+async def test_a_copied_bundle_is_refused_once_it_is_bound(ends: Ends, tmp_path: Path) -> None:
+    await ends.authority()
+    bundle = await ends.bundle(tmp_path)
+    async with agent_at(ends.endpoint, tmp_path / "data", bundle):
+        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
+        with broken(AgentClient, "install_certificate"), pytest.raises(ConnectionError):
+            await ends.act(Register("newyork"))
+    async with agent_at(ends.endpoint, tmp_path / "rogue", bundle):
+        await ends.restart()
+        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
+        with pytest.raises(SpecRefused) as refused:
+            await ends.act(Register("newyork"))
+        assert refused.value.reason == "BundleBoundToOther"
+        assert "issueRegistration" in refused.value.remedy
+
+
+async def test_a_spent_bundle_opens_nothing(ends: Ends, tmp_path: Path) -> None:
+    async with registered(ends, tmp_path):
+        pass
+    async with agent_at(ends.endpoint, tmp_path / "rogue", tmp_path / "bundle.json"):
+        await ends.restart()
+        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
+        with pytest.raises(SpecRefused, match="spent"):
+            await ends.act(Register("newyork"))
+
+
+async def test_a_replaced_bundle_and_one_of_another_object_open_nothing(ends: Ends, tmp_path: Path) -> None:
+    await ends.authority()
+    bundle = await ends.bundle(tmp_path)
+    old = tmp_path / "old.json"
+    old.write_bytes(bundle.read_bytes())
+    await ends.bundle(tmp_path)
+    async with agent_at(ends.endpoint, tmp_path / "data", old):
+        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
+        with pytest.raises(SpecRefused) as refused:
+            await ends.act(Register("newyork"))
+        assert refused.value.reason == "BundleNotOutstanding"
+    async with agent_at(ends.endpoint, tmp_path / "other", bundle):
+        ends.uid = "uid-2"
+        await ends.restart()
+        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
+        with pytest.raises(SpecRefused) as other:
+            await ends.act(Register("newyork"))
+        assert other.value.reason == "BundleForOther"
+
+
+async def test_a_key_that_is_not_the_pinned_one_is_never_signed(ends: Ends, tmp_path: Path) -> None:
+    await ends.authority()
+    ends.pin = "sha256:" + "0" * 64
+    bundle = await ends.bundle(tmp_path)
+    async with agent_at(ends.endpoint, tmp_path / "data", bundle):
+        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
+        with pytest.raises(SpecRefused) as refused:
+            await ends.act(Register("newyork"))
+        assert refused.value.reason == "KeyPinMismatch"
+        assert (await ends.keys()).registrations["newyork"].bound_key == ""
+
+
+async def test_certificates_are_renewed_over_the_old_one(ends: Ends, tmp_path: Path) -> None:
+    async with registered(ends, tmp_path) as agent:
+        before = agent.identity.key_fingerprint
+        await ends.act(Renew("newyork"))
+        await until(lambda: ends.view().known)
+        assert agent.identity.key_fingerprint != before
+
+
+async def test_a_command_is_begun_once_whoever_repeats_it(ends: Ends, tmp_path: Path) -> None:
+    driver = MemoryDriver()
+    async with registered(ends, tmp_path, driver) as agent:
+        command = Command(
+            "newyork", Verb.START_INITIAL_REPLICATION, VM_ID, "intent-1", Nothing(), expects=("Disabled",), epoch=1
+        )
+        receipt = await ends.act(command)
+        await until(lambda: ends.side.reached(NAMESPACE, receipt))
+        assert ends.view().half(VM_ID).state == "Replicating"
+        await ends.act(command)
+        await ends.restart()
+        await until(lambda: ends.view().known)
+        await ends.act(command)
+        assert agent.operations.begun == 1
+        assert [op.intent for op in ends.view().operations[VM_ID]] == ["intent-1"]
+
+
+async def test_a_wrong_state_is_a_conflict_and_a_failure_is_tried_again_after_a_pause(
+    ends: Ends, tmp_path: Path
+) -> None:
+    driver = MemoryDriver()
+    async with registered(ends, tmp_path, driver) as agent:
+        with pytest.raises(SiteRefused) as conflict:
+            await ends.act(suspend("s", expects=("Replicating",)))
+        assert conflict.value.code == "StateConflict"
+        driver.fails = Refusal(Code.PEER_UNREACHABLE, "chicago does not answer")
+        with pytest.raises(SiteRefused):
+            await ends.act(suspend("s"))
+        await until(lambda: bool(ends.view().operations.get(VM_ID)))
+        driver.fails = None
+        with pytest.raises(NotYet) as pause:
+            await ends.act(suspend("s"))
+        assert 0 < pause.value.delay <= 1
+        assert agent.operations.begun == 1
+
+
+async def test_the_fence_rises_above_another_operators_and_stops_without_the_lease(ends: Ends, tmp_path: Path) -> None:
+    async with registered(ends, tmp_path) as agent:
+        await ends.act(suspend("one"))
+        other = Ends(ends.kube, ends.secrets, ends.endpoint, Lease(holder="operator-b", term=1))
+        await until(lambda: other.view().known)
+        await other.act(suspend("two"))
+        assert agent.fences.highest.holder == "operator-b"
+        assert other.lease.term == 2
+        await ends.act(suspend("three"))
+        assert ends.lease.term == 3
+        other.lease.held = False
+        with pytest.raises(Superseded):
+            await other.act(suspend("four"))
+        foreign = Ends(ends.kube, ends.secrets, ends.endpoint, Lease(control_plane="cluster-2", term=9))
+        await until(lambda: foreign.view().known)
+        with pytest.raises(SiteRefused) as refused:
+            await foreign.act(suspend("five"))
+        assert refused.value.code == "ForeignControlPlane"
+        await other.side.close()
+        await foreign.side.close()
+
+
+async def test_a_site_that_falls_silent_is_unknown_and_comes_back_whole(ends: Ends, tmp_path: Path) -> None:
+    async with registered(ends, tmp_path):
+        await ends.act(suspend("one"))
+        await until(lambda: ends.view().half(VM_ID) is not None)
+    await until(lambda: ends.view().contact.answer == "Unreachable")
+    assert ends.view().half(VM_ID) is UNKNOWN
+    assert ends.view().contact.reason in ("ConnectionRefused", "Disconnected")
+    async with agent_at(ends.endpoint, tmp_path / "data"):
+        await until(lambda: ends.view().known)
+        assert ends.view().half(VM_ID) is None, "the new process said everything, and this was not in it"
+
+
+async def test_a_stranger_at_the_address_is_named(ends: Ends, tmp_path: Path, control_plane: ControlPlane) -> None:
+    async with registered(ends, tmp_path):
+        await ends.side.close()
+        control_plane.kubectl("delete", "secret", "-n", ends.secrets, f"{NAMESPACE}.vault-authority")
+        ends.side = ends._new()
+        await ends.act(CreateAuthority())
+        await until(lambda: ends.view().contact.answer == "Unreachable")
+        assert ends.side.facts(NAMESPACE, "newyork").peer == "Stranger"
+        assert "vault" in ends.view().contact.message
+
+
+async def test_resources_are_put_with_our_fence(ends: Ends, tmp_path: Path) -> None:
+    async with registered(ends, tmp_path):
+        wish = ReservationWish(fence=NO_FENCE, network="front", subnets=["10.0.0.0/24"])
+        receipt = await ends.act(Reserve("newyork", VM_ID, "00:15:5D:00:00:01", wish))
+        await until(lambda: ends.side.reached(NAMESPACE, receipt))
+        assert ends.view().pools["front/a"].reserved == ((VM_ID, "00:15:5D:00:00:01", "10.0.0.10"),)
+
+
+async def test_an_expired_bundle_is_refused(ends: Ends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await ends.authority()
+    bundle = await ends.bundle(tmp_path)
+    async with agent_at(ends.endpoint, tmp_path / "data", bundle):
+        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
+        keys = await ends.keys()
+        record = keys.registrations["newyork"]
+        later = utc_now() + timedelta(hours=200)
+        assert utc_now() < record.expiry < later
+        monkeypatch.setattr("secondsite.controller.registration.utc_now", lambda: later)
+        with pytest.raises(SpecRefused) as refused:
+            await ends.act(Register("newyork"))
+        assert refused.value.reason == "BundleExpired"
+
+
+async def test_a_new_bundle_replaces_the_old_secret(ends: Ends, tmp_path: Path) -> None:
+    await ends.authority()
+    first = (await ends.bundle(tmp_path)).read_text()
+    await ends.act(IssueBundle("newyork", "again"))
+    assert (await ends.bundle(tmp_path)).read_text() != first
