@@ -19,11 +19,14 @@ from secondsite.controller.sites import Sites
 from secondsite.errors import NotYet, SecondsiteError
 from secondsite.trust.certificates import utc_now
 from secondsite.trust.names import Role
+from secondsite.wire.agent import Verdict
 
 POLL_SECONDS = 25.0
 """How long one poll waits for news; every poll that ends tells that the site still answers."""
 CHECKS_SECONDS = 60.0
 """How often the preflight checks are asked for."""
+RECHECK_SECONDS = 2.0
+"""How soon again after checks that could not be made, as while a site's driver starts."""
 _UNREGISTERED_SECONDS = 1.0
 _PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
 
@@ -133,10 +136,12 @@ class Feeds:
 
     async def _ask_checks(self, key: SiteKey, dialled: Dialled) -> None:
         while True:
+            made = False
             with contextlib.suppress(SecondsiteError):
                 answer = await dialled.client.checks()
                 self._sites.checked(key, tuple(answer.checks))
-            await asyncio.sleep(CHECKS_SECONDS)
+                made = all(check.verdict is not Verdict.UNKNOWN for check in answer.checks)
+            await asyncio.sleep(CHECKS_SECONDS if made else RECHECK_SECONDS)
 
     def _failed(self, key: SiteKey, error: SecondsiteError) -> None:
         reason = error.reason if isinstance(error, Unreached) else getattr(error, "code", type(error).__name__)
