@@ -136,7 +136,7 @@ class Operations:
         return live
 
     def _in_the_way(self, request: OperationRequest) -> Operation | None:
-        """What runs on the same VM. A probe may last long and changes nothing: it waits for nobody, and nobody for it."""
+        """What runs on the same VM. A probe may last long and changes nothing: it waits for none, and none for it."""
         others = (live.record for live in self._live.values() if live.record.request.vm_id == request.vm_id)
         blocking = (record.fact for record in others if record.request.verb is not Verb.CHECK_TEST_VM)
         return None if request.verb is Verb.CHECK_TEST_VM else next(blocking, None)
