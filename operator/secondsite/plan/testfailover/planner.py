@@ -132,14 +132,14 @@ def _is_open(check: CheckProgress) -> bool:
 
 
 def _start(world: TestWorld, member: Progress) -> Command:
-    spec = world.test.spec
+    spec, adapters = world.test.spec, adapters_for_test(world.test, member)
     arguments = StartTestFailover(
         owner=member.owner,
-        network=identity.network_id(world.test) if isolated(world.test, member) else "",
+        network=next((adapter.network for adapter in adapters if adapter.network), ""),
         recovery_point=spec.recovery_point.type,
         time=spec.recovery_point.time,
         name=spec.recovery_point.name or "",
-        adapters=adapters_for_test(world.test, member),
+        adapters=adapters,
     )
     return Command(
         site=member.target.name,
