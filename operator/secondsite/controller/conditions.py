@@ -16,6 +16,8 @@ Fingerprint = Mapping[str, int]
 WORDS = "conditions"
 MESSAGES = "conditions.message"
 
+_NO_TIME = "1970-01-01T00:00:00"
+
 
 def merge(before: Iterable[Body], findings: Iterable[Finding], generation: int, now: datetime) -> tuple[Body, ...]:
     """Conditions as the API wants them. A condition's time moves only when its status does."""
@@ -47,7 +49,9 @@ def difference(one: Fingerprint, other: Fingerprint) -> frozenset[str]:
 
 
 def _condition(before: Body | None, finding: Finding, generation: int, now: datetime) -> Body:
-    stays = before is not None and before.get("status") == finding.status and before.get("lastTransitionTime")
+    known = str(before.get("lastTransitionTime") or "") if before and before.get("status") == finding.status else ""
+    # The schema's default has to name a time and cannot know one.
+    stays = known if not known.startswith(_NO_TIME) else ""
     return {
         "type": str(finding.type),
         "status": str(finding.status),

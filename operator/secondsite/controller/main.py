@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,12 +70,16 @@ async def run(options: Options, table: Table) -> int:
 
 async def _until_the_end(operator: Operator, found: login.Login) -> int:
     lost: LeaseLost | None = None
+    stop = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:
             await operator.prepare()
-            work = group.create_task(operator.run())
-            await _watch(operator, found)
-            work.cancel()
+            tasks = [group.create_task(operator.run()), group.create_task(_watch(operator, found, stop))]
+            await stop.wait()
+            # Before kopf has hung up all its watches: a standby need not wait for that.
+            await operator.lease.release()
+            for task in tasks:
+                task.cancel()
     except* LeaseLost as errors:
         lost = next((error for error in errors.exceptions if isinstance(error, LeaseLost)), LeaseLost())
     if lost is None:
@@ -83,11 +88,22 @@ async def _until_the_end(operator: Operator, found: login.Login) -> int:
     return EXIT_LEASE_LOST
 
 
-async def _watch(operator: Operator, found: login.Login) -> None:
-    """kopf, until a signal ends it."""
-    logging.getLogger("kopf").setLevel(logging.WARNING)
-    made = handlers.registry(operator.kinds.values(), found, operator.feed)
-    await kopf.operator(registry=made, settings=_settings(), clusterwide=True, standalone=True)
+async def _watch(operator: Operator, found: login.Login, stop: asyncio.Event) -> None:
+    """kopf, which ends when `stop` is set; signals set it."""
+    for name in ("kopf", "kopf.activities"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    made, started = handlers.registry(operator.kinds.values(), found, operator.feed), asyncio.Event()
+    watching = kopf.operator(
+        registry=made, settings=_settings(), clusterwide=True, standalone=True, stop_flag=stop, ready_flag=started
+    )
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(watching)
+        await started.wait()
+        # kopf has set its own by now; those would stop it alone.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await task
+        stop.set()
 
 
 async def _listen(probes: Probes) -> None:

@@ -71,12 +71,19 @@ class Waker:
         elif kind == "Vault":
             self._vault_news(Key(VAULT, namespace, id_))
         else:
-            # Contact, the site as a whole, tombstones, and what only a newer version knows.
-            self.now(key)
-            if kind in ("Contact", "Site"):
-                self._spread(
-                    key, {POLICY: 0.0, MAPPING: 0.0, VM: 0.0, TEST: 0.0} if kind == "Contact" else {POLICY: SOON}
-                )
+            self._site_news(key, kind)
+
+    def _site_news(self, site: Key, kind: str) -> None:
+        """Contact, the site as a whole, tombstones, and what only a newer version knows."""
+        self.forgive(site)
+        self.now(site)
+        if kind == "Site":
+            self._spread(site, {POLICY: SOON})
+        elif kind == "Contact":
+            self._spread(site, {POLICY: 0.0, MAPPING: 0.0, VM: 0.0, TEST: 0.0})
+            for vault in self.catalogue.graph.targets(site):
+                # Which authority a site answers with decides whether the vault may have a new one.
+                self.now(vault)
 
     def _vm_news(self, site: SiteKey, vm_id: str, *, inventory: bool) -> None:
         key = Key(SITE, *site)
