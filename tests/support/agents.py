@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import sys
 import time
@@ -56,16 +57,17 @@ class Answer:
 
 
 class Caller:
-    """Whoever dials a site, with an identity of its own. Every call is a new connection unless `keep` is set."""
+    """Whoever dials a site, with an identity of its own. Every call is a new connection."""
 
     def __init__(self, url: str, vault: Vault, identity: Identity | None = None, *, site: str = SITE) -> None:
         self.url = url
         self.gate = SiteGate(site, HOST)
-        self._context = client_context(identity or vault.operator(), vault.trust(), self.gate)
+        self.context = client_context(identity or vault.operator(), vault.trust(), self.gate)
 
     async def ask(self, method: str, path: str, body: Message | bytes | None = None, **query: str) -> Answer:
-        data = body.to_json() if isinstance(body, Message) else body
-        connector = aiohttp.TCPConnector(ssl=self._context, force_close=True)
+        raw = body.to_json() if isinstance(body, Message) else body
+        data = None if raw is None else io.BytesIO(raw)
+        connector = aiohttp.TCPConnector(ssl=self.context, force_close=True)
         async with (
             aiohttp.ClientSession(connector=connector) as session,
             session.request(method, self.url + path, data=data, params=query) as answer,

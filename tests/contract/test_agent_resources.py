@@ -1,0 +1,78 @@
+"""The site's own resources: idempotent by id, seen in the feed, gone when they are deleted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from secondsite.wire.arguments import Owner
+from secondsite.wire.base import Message
+from secondsite.wire.problems import Code
+from secondsite.wire.resources import AssociationWish, ReservationWish, TestNetworkWish, TombstoneWish
+from support.agents import FENCE, Caller, enrol, eventually, running
+from support.memory_driver import VM_ID, MemoryDriver
+from support.vault import Vault
+
+OWNER = Owner(vault="v", control_plane="cluster-1")
+ASSOCIATION = AssociationWish(
+    fence=FENCE, role="Target", cloud="gold", peer_site="newyork", peer_cloud="silver", owner=OWNER, port=8084
+)
+MAC = "00:15:5D:01:02:03"
+RESERVATION = ReservationWish(fence=FENCE, network="front", subnets=["10.0.0.0/24"])
+
+
+@pytest.fixture
+async def operator(tmp_path: Path) -> AsyncIterator[Caller]:
+    vault = Vault()
+    enrol(tmp_path, vault)
+    async with running(tmp_path, MemoryDriver()) as agent:
+        await eventually(agent.agent.settled)
+        yield agent.caller(vault)
+
+
+@pytest.mark.parametrize(
+    ("path", "wish", "kind"),
+    [
+        ("/v1/associations/a1", ASSOCIATION, "AssociationEntry"),
+        ("/v1/testnetworks/shop%2Fdrill%2F1", TestNetworkWish(fence=FENCE, name="drill"), "TestNetworkEntry"),
+        ("/v1/tombstones/t1", TombstoneWish(fence=FENCE, vault="v", vm_id=VM_ID, epoch=2), "TombstoneEntry"),
+    ],
+)
+async def test_a_resource_comes_and_goes(operator: Caller, path: str, wish: Message, kind: str) -> None:
+    assert (await operator.get(path)).code == Code.NOT_FOUND
+    first = (await operator.put(path, wish)).json
+    assert (await operator.put(path, wish)).json == first
+    page = await operator.changes()
+    assert int(page.cursor.split(".")[1]) >= first["revision"]
+    assert [type(entry).__name__ for entry in page.entries].count(kind) == 1
+    assert (await operator.get(path)).status == 200
+    assert (await operator.delete(path)).status == 200
+    assert (await operator.delete(path)).status == 200
+    gone = await operator.changes(page.cursor)
+    assert [(type(entry).__name__, entry.facts) for entry in gone.entries] == [(kind, None)]
+    assert (await operator.get(path)).code == Code.NOT_FOUND
+
+
+async def test_an_association_names_where_data_is_taken(operator: Caller) -> None:
+    answer = (await operator.put("/v1/associations/a1", ASSOCIATION)).json
+    assert answer["dataEndpoint"] == {"host": "h1", "address": "127.0.0.1", "port": 8084}
+    assert answer["instance"] == (await operator.changes()).instance
+
+
+async def test_an_adapter_gets_the_same_address_every_time(operator: Caller) -> None:
+    path = f"/v1/reservations/{VM_ID}/{MAC}"
+    assert (await operator.get(path)).code == Code.NOT_FOUND
+    answers = [(await operator.put(path, RESERVATION)).json["addresses"] for _ in range(2)]
+    assert answers == [["10.0.0.10"], ["10.0.0.10"]]
+    other = await operator.put(f"/v1/reservations/{VM_ID}/00:15:5D:01:02:04", RESERVATION)
+    assert other.json["addresses"] == ["10.0.0.11"]
+    assert (await operator.get(path)).json["addresses"] == ["10.0.0.10"]
+    assert (await operator.delete(path)).status == 200
+    assert (await operator.get(path)).code == Code.NOT_FOUND
+
+
+async def test_a_wish_without_a_fence_is_refused(operator: Caller) -> None:
+    answer = await operator.put("/v1/tombstones/t1", b'{"vault":"v","vmID":"x","epoch":1}')
+    assert (answer.code, answer.json["detail"].split(":")[0]) == (Code.INVALID_REQUEST, "fence")
