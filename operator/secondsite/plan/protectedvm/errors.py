@@ -1,0 +1,56 @@
+"""`status.errors`: every obstacle, refusal and failure that a person may have to deal with, the gravest first."""
+
+from collections.abc import Iterator
+
+from secondsite.plan.observed import SiteView
+from secondsite.plan.protectedvm.orders import ended, last_ended
+from secondsite.plan.protectedvm.problems import Problem
+from secondsite.plan.protectedvm.protected import obstacles
+from secondsite.plan.protectedvm.view import View
+from secondsite.wire.facts import Relation
+
+_KEPT = 16
+_ACTIONS = {
+    "Error": "Mend the cause at the site; replication is resumed by itself every few minutes.",
+    "WaitingForStartResynchronize": "Run Resume-VMReplication -Resynchronize at the source's host.",
+    "Suspended": "Set spec.replication to Enabled to go on.",
+}
+_SHOWN_KINDS = frozenset({"Refused", "SiteRefused", "Bug", "SiteUnreachable"})
+
+
+def errors(view: View) -> tuple[Problem, ...]:
+    """What stands in the way, each once."""
+    found = (*_troubles(view), *obstacles(view), *_failures(view), *_critical(view))
+    unique = {(each.code, each.site, each.message): each for each in found}
+    return tuple(unique.values())[:_KEPT]
+
+
+def _troubles(view: View) -> Iterator[Problem]:
+    for each in view.troubles:
+        if each.kind in _SHOWN_KINDS:
+            yield Problem(each.code, each.message, each.remedy, each.site, since=each.since)
+
+
+def _failures(view: View) -> Iterator[Problem]:
+    """Operations that failed and after which none succeeded: also those of before the operator's start."""
+    for site in (view.world.source, view.world.target):
+        if site is None or not site.known:
+            continue
+        last = last_ended(site, view.picture.vm_id)
+        if last is not None and last.state == "Failed" and not _said(view, site, last.code):
+            message = f"{last.verb} failed at site {site.name}: {last.message or last.code}"
+            yield Problem(last.code or "Failed", message, last.remedy, site.name, since=ended(last, site))
+
+
+def _said(view: View, site: SiteView, code: str) -> bool:
+    return any(each.site == site.name and each.code == code for each in view.troubles)
+
+
+def _critical(view: View) -> Iterator[Problem]:
+    for half, site in zip((view.source, view.target), view.picture.site_names, strict=True):
+        if half is not None and half.health == "Critical":
+            yield Problem("ReplicationCritical", half.message or half.state, _action(half), site, half.health_reasons)
+
+
+def _action(half: Relation) -> str:
+    return _ACTIONS.get(half.state, "See the event log of Hyper-V at the site.")
