@@ -8,8 +8,6 @@ from secondsite.agent.calls import http
 from secondsite.trust.names import Role
 from secondsite.wire.problems import Code, Refusal
 
-_BEFORE_REGISTRATION = ("/v1/agent", "/v1/identity/")
-
 
 @web.middleware
 async def check_role(request: web.Request, handler: http.Handler) -> web.StreamResponse:
@@ -22,6 +20,10 @@ async def check_role(request: web.Request, handler: http.Handler) -> web.StreamR
             remedy="Commands take the operator's certificate; a reader's is good for GET only.",
         )
     agent = request.app[http.AGENT]
-    if not agent.identity.registered and not request.path.startswith(_BEFORE_REGISTRATION):
+    if not agent.identity.registered and not _open_before_registration(request.path):
         raise Refusal(Code.NOT_REGISTERED, "This agent has no certificate yet; the operator registers it first")
     return await handler(request)
+
+
+def _open_before_registration(path: str) -> bool:
+    return path == "/v1/agent" or path.startswith("/v1/identity/")
