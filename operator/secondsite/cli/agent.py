@@ -51,6 +51,9 @@ def agent() -> None:
     show_default=True,
     help="Lab only: divide intervals and retention by this. Must be the same at both sites.",
 )
+@click.option(
+    "--keep-every-cycle", is_flag=True, help="Lab only, for tests: keep the recovery point of every cycle for ever."
+)
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 @click.option("--log-format", type=click.Choice(["json", "console"]), default="json")
 def run(
@@ -60,6 +63,7 @@ def run(
     driver: str,
     site_file: Path | None,
     hurry: float,
+    keep_every_cycle: bool,
     log_level: logs.Level,
     log_format: logs.Format,
 ) -> None:
@@ -79,18 +83,18 @@ def run(
 
     try:
         say = functools.partial(print, flush=True)
-        serve(Options(data, bundle, listen), _driver(driver, site_file, hurry), say)
+        serve(Options(data, bundle, listen), _driver(driver, site_file, hurry, keep_every_cycle), say)
     except SecondsiteError as error:
         raise click.ClickException(str(error)) from error
 
 
-def _driver(name: str, site_file: Path | None, hurry: float) -> Driver:
+def _driver(name: str, site_file: Path | None, hurry: float, keep_every_cycle: bool) -> Driver:
     """`name` is a choice of --driver, so far there is one."""
     from secondsite.agent.lab.driver import LabDriver  # noqa: PLC0415 - as above
 
     if site_file is None:
         raise click.UsageError(f"the driver {name} needs --site-file, the data centre that it shall simulate")
-    return LabDriver(site_file, hurry)
+    return LabDriver(site_file, hurry, keep_every_cycle)
 
 
 if __name__ == "__main__":
