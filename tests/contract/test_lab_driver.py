@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+
 from secondsite.wire.agent import NO_FENCE
 from secondsite.wire.agent import Settings as SiteSettings
 from secondsite.wire.arguments import AdapterPlan, ConfigureReplica, Settings, UpdateSettings
@@ -15,7 +17,8 @@ from secondsite.wire.facts import Relation
 from secondsite.wire.inventory import VM, Network, Pool, Site
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Refusal
-from support.lab import DB, LEGACY, SETTINGS, WEB, LabPair, large_source_centre, running_pair, same_but_time, until
+from support.lab import SETTINGS, LabPair, running_pair, same_but_time, until
+from support.lab_centres import DB, LEGACY, WEB, large_source_centre
 
 FROZEN = SETTINGS.model_copy(update={"interval_seconds": 900})
 
@@ -279,5 +282,5 @@ async def test_every_cycle_is_kept_for_tests_that_ask_for_it(tmp_path: Path) -> 
         await pair.more_cycles(4)
         points = await pair.target.driver.points(WEB)
         assert len(points) >= 5
-        gaps = [later.source_time - point.source_time for point, later in zip(points, points[1:], strict=False)]
+        gaps = [later.source_time - point.source_time for point, later in itertools.pairwise(points)]
         assert all(timedelta(seconds=0.4) < gap for gap in gaps)

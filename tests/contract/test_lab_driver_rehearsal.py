@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from secondsite.wire.agent import NO_FENCE
 from secondsite.wire.arguments import AdapterPlan, CheckTestVM, StartTestFailover, StopTestFailover
 from secondsite.wire.facts import Relation
@@ -15,7 +16,8 @@ from secondsite.wire.inventory import VM, TestNetwork
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
 from secondsite.wire.resources import TestNetworkWish
-from support.lab import DB, WEB, LabPair, running_pair
+from support.lab import LabPair, running_pair
+from support.lab_centres import DB, WEB
 
 TEST = "demo/rehearsal/1234"
 MAC = "00:15:5D:00:00:01"

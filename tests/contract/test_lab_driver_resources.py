@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
 from secondsite.agent.lab import state
 from secondsite.wire.agent import NO_FENCE
 from secondsite.wire.inventory import Association, Pool, Tombstone
 from secondsite.wire.operations import Verb, digest
 from secondsite.wire.problems import Code, Refusal
 from secondsite.wire.resources import ReservationWish, TombstoneWish
-from support.lab import (
-    ASSOCIATION,
-    DB,
-    LEGACY,
-    WEB,
-    LabPair,
-    free_port,
-    make_pair,
-    running_pair,
-    target_centre,
-    until,
-)
+from support.lab import ASSOCIATION, LabPair, free_port, make_pair, running_pair, until
+from support.lab_centres import DB, LEGACY, WEB, target_centre
 from support.vault import Vault
 
 MAC = "00:15:5D:00:00:01"
@@ -75,10 +67,10 @@ async def test_one_host_takes_data_at_one_port(pair: LabPair) -> None:
 async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     pair = make_pair(tmp_path)
     await pair.target.start()
-    with pytest.raises(Refusal) as refused:
-        await pair.target.driver.associate(ASSOCIATION, pair.wish("Target", port=1))
+    with socket.create_server(("127.0.0.1", pair.port)), pytest.raises(Refusal) as refused:
+        await pair.target.driver.associate(ASSOCIATION, pair.wish("Target"))
     assert refused.value.code is Code.TRANSPORT_CONFLICT
-    assert "127.0.0.1:1" in refused.value.detail
+    assert f"127.0.0.1:{pair.port}" in refused.value.detail
     await pair.target.driver.stop()
 
 

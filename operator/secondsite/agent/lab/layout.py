@@ -100,9 +100,9 @@ def slot_offset(slot: int) -> int:
 def pieces(size: int, data: int) -> list[tuple[int, int]]:
     """Offset and length of the parts of the initial content of a disk: spread evenly, so that it is sparse."""
     begin = -(-(SLOTS_OFFSET + slots(size) * SLOT_BYTES) // PIECE) * PIECE
-    count = -(-data // PIECE)
     room = (size - begin) // PIECE
-    places = [begin + index * room // count * PIECE for index in range(min(count, room))]
+    count = min(-(-data // PIECE), room)
+    places = [begin + index * room // count * PIECE for index in range(count)]
     return [(offset, min(PIECE, data - index * PIECE)) for index, offset in enumerate(places)]
 
 
