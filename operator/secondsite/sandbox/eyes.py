@@ -18,7 +18,7 @@ from secondsite.controller import login
 from secondsite.controller.agents import AgentClient
 from secondsite.controller.kube import SECRETS, Kube, Resource
 from secondsite.controller.vaultkeys import VaultKeys, from_secret, secret_name
-from secondsite.errors import SecondsiteError
+from secondsite.errors import SecondsiteError, SiteRefused
 from secondsite.sandbox.world import SYSTEM_NAMESPACE, World
 from secondsite.trust.bundle import endpoint_host
 from secondsite.trust.contexts import client_context
@@ -28,6 +28,7 @@ from secondsite.trust.names import Role
 from secondsite.wire.agent import AgentInfo
 from secondsite.wire.facts import Fact
 from secondsite.wire.feed import ENTRY_TYPES, Changes
+from secondsite.wire.problems import Code
 
 F = TypeVar("F", bound=Fact)
 Body = dict[str, Any]
@@ -47,7 +48,18 @@ class SiteEye:
         return await self.client.info()
 
     async def look(self) -> None:
-        """Catch up with the site's feed."""
+        """Catch up with the site's feed; before its registration there is nothing to see."""
+        try:
+            await self._catch_up()
+        except SiteRefused as refusal:
+            if refusal.code != Code.NOT_REGISTERED:
+                raise
+
+    def all(self, fact: type[F]) -> Mapping[str, F]:
+        """Facts of one type by id, as of the last look."""
+        return self._facts.get(fact, {})  # type: ignore[return-value]  # a table per type holds only that type
+
+    async def _catch_up(self) -> None:
         named: set[tuple[type[Fact], str]] = set()
         while True:
             page = await self.client.changes(self._cursor, 0)
@@ -59,10 +71,6 @@ class SiteEye:
                 break
         if page.whole:
             self._forget_all_but(named)
-
-    def all(self, fact: type[F]) -> Mapping[str, F]:
-        """Facts of one type by id, as of the last look."""
-        return self._facts.get(fact, {})  # type: ignore[return-value]  # a table per type holds only that type
 
     def _take(self, page: Changes) -> set[tuple[type[Fact], str]]:
         named = set()

@@ -21,7 +21,7 @@ class Show:
         self.terminal = self.stream.isatty()
         self._began = time.monotonic()
         self._shown_at = -math.inf
-        self._topic = ""
+        self._topic = self._text = ""
 
     @property
     def elapsed(self) -> float:
@@ -51,11 +51,11 @@ class Show:
         if self.terminal:
             width = shutil.get_terminal_size().columns - 1
             self._write(f"\r\x1b[K{f'{self.elapsed:6.1f} s  {text}'[:width]}")
-        elif topic != self._topic or now - self._shown_at >= every:
+        elif topic != self._topic or (text != self._text and now - self._shown_at >= every):
             self.say(text)
         else:
             return
-        self._topic, self._shown_at = topic, now
+        self._topic, self._text, self._shown_at = topic, text, now
 
     def draw(self, table: RenderableType) -> None:
         """A table."""
