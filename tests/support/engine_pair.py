@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -36,7 +37,7 @@ class Clock:
 
 
 class Pair:
-    """Both halves under one folder. `restart_*` do what a new process after `kill -9` would do."""
+    """Both halves under one folder. `restart_*` do what a new process does after `kill -9`."""
 
     def __init__(self, folder: Path, sizes: dict[str, int], *, rate: float | None = None) -> None:
         self.folder = folder
@@ -64,8 +65,15 @@ class Pair:
     def cycle(self, stop: threading.Event | None = None) -> CycleResult:
         return self.source.run_cycle(self.client, stop=stop)
 
+    def start_cycle(self, stop: threading.Event) -> Future[CycleResult]:
+        """A cycle in a thread of its own."""
+        pool = ThreadPoolExecutor(1)
+        future = pool.submit(self.cycle, stop)
+        pool.shutdown(wait=False)
+        return future
+
     def restart_source(self, *, boot_id: str | None = None, clean: bool = False) -> None:
-        """A kill leaves the files as they are: nothing is flushed, nothing said; only the lock goes with the process."""
+        """A kill leaves the files as they are: nothing is flushed, nothing said; the lock goes with the process."""
         if clean:
             self.source.close()
         else:

@@ -8,8 +8,8 @@ from secondsite.agent.lab.engine import CycleKind, StoreDamaged
 from secondsite.agent.lab.engine.catalogue import (
     AnyEvent,
     Catalogue,
-    CloneDropped,
     Cloned,
+    CloneDropped,
     Committed,
     Merged,
     Merging,

@@ -1,4 +1,5 @@
 from datetime import timedelta
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,4 +63,4 @@ def test_cycle_by_cycle_never_more_kept_than_asked_and_none_further_apart_than_n
         assert len(kept) <= hours
         # Two neighbours on the grid are never further apart than the spacing plus the cycle that missed it.
         times = [(entry.freeze_time - START).total_seconds() for entry in chain]
-        assert all(later - earlier < HOUR + 2 * 2 * HOUR for earlier, later in zip(times, times[1:], strict=False))
+        assert all(later - earlier < HOUR + 2 * 2 * HOUR for earlier, later in pairwise(times))

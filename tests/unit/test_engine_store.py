@@ -1,5 +1,6 @@
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def test_each_point_is_the_vm_as_it_was(pair: Pair) -> None:
     described = pair.target.points()
     assert [point.id for point in described] == points == [point.id for point in pair.committed]
     assert [point.kind for point in described] == [CycleKind.Initial, *[CycleKind.Delta] * 3]
-    assert [(b.freeze_time - a.freeze_time).total_seconds() for a, b in zip(described, described[1:])] == [60.0] * 3  # noqa: B905
+    assert [(b.freeze_time - a.freeze_time).total_seconds() for a, b in pairwise(described)] == [60.0] * 3
     assert pair.target.head == points[-1]
     assert pair.target.disks == SIZES
 
@@ -208,9 +209,9 @@ def test_damage_does_not_become_truth_by_merging(pair: Pair) -> None:
 def test_materialise_is_whole_and_sparse(pair: Pair, tmp_path: Path) -> None:
     pair.disks["a"].write(5 * BLOCK + 7, b"lonely")
     point = pair.cycle().cycle
-    for name in SIZES:
+    for name, size in SIZES.items():
         pair.target.materialise(point, name, tmp_path / name)
-        assert (tmp_path / name).read_bytes() == pair.disks[name].read(0, SIZES[name])
+        assert (tmp_path / name).read_bytes() == pair.disks[name].read(0, size)
     assert (tmp_path / "a").stat().st_blocks * 512 <= 2 * BLOCK
 
 

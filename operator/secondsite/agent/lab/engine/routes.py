@@ -60,8 +60,8 @@ class Routes:
 
     def serve_one(self, channel: Channel) -> bool:
         """Read and answer one request; False when the connection must end. LinkError when it has ended."""
-        start, headers = channel.read_head()
         try:
+            start, headers = channel.read_head()
             status, answer = self._handle(channel, start, headers)
         except Exception as error:  # noqa: BLE001  # the last line of defence: the peer is told, the thread lives
             problem = _problem_of(error)

@@ -99,4 +99,4 @@ class DataServer:
         with contextlib.suppress(LinkError):
             while not self._closing and self._routes.serve_one(channel):
                 pass
-            channel.drain(_DRAIN_SECONDS, _DRAIN_BYTES)
+        channel.drain(_DRAIN_SECONDS, _DRAIN_BYTES)

@@ -188,11 +188,11 @@ class ReplicationSource:
 
     def progress(self) -> Progress:
         """Numbers for people, at any time."""
-        run = self._run
-        pending = sum(tracker.pending_blocks() for tracker in self.trackers.values()) * BLOCK_BYTES
+        run, cycle = self._run, self._state.open
+        lacking = [tracker.pending_blocks(cycle_open=cycle is not None) for tracker in self.trackers.values()]
+        pending = sum(lacking) * BLOCK_BYTES
         if run is not None:
             return run.progress(pending)
-        cycle = self._state.open
         if cycle is None:
             return Progress(None, None, None, 0, 0, 0, 0, 0.0, pending)
         plans = [(tracker, tracker.plan()) for tracker in self.trackers.values()]

@@ -137,9 +137,11 @@ class DiskTracker:
             self._frozen[:] = Cell.Free
             os.ftruncate(self._saved, 0)
 
-    def pending_blocks(self) -> int:
-        """Blocks that the replica does not hold in their present content or in that of the open cycle."""
-        owed = (self._frozen == Cell.Owed) | (self._frozen == Cell.Saved)
+    def pending_blocks(self, *, cycle_open: bool) -> int:
+        """Blocks that the replica lacks. What it held of a cycle that was given up, it holds no more."""
+        owed = self._frozen != Cell.Free
+        if cycle_open:
+            owed &= self._frozen != Cell.Held
         return int(np.count_nonzero(owed | (self._current != 0)))
 
     def close(self, *, durable: bool) -> None:

@@ -1,0 +1,227 @@
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from secondsite.agent.lab.engine import CycleKind, DataServer, LinkError, PeerClient, PeerRefused
+from secondsite.agent.lab.engine.frames import build_frame, cycle_digest
+from secondsite.trust.contexts import client_context, server_context
+from secondsite.trust.gate import SiteGate, only_roles
+from secondsite.trust.names import Role
+from secondsite.wire.peer import MAX_FRAME_BYTES, CycleOpen, DiskPlan, PeerStatus
+from support.engine_pair import BLOCK, START, Pair, pattern
+from support.vault import Vault
+
+SIZES = {"a": 200 * BLOCK}
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    with Pair(tmp_path, SIZES) as pair:
+        yield pair
+
+
+def talk(pair: Pair, raw: bytes) -> bytes:
+    """Send bytes, end our side, read all that comes."""
+    with socket.create_connection(("127.0.0.1", pair.server.port), timeout=10) as sock:
+        sock.sendall(raw)
+        sock.shutdown(socket.SHUT_WR)
+        answer = b""
+        while part := sock.recv(65536):
+            answer += part
+    return answer
+
+
+def request(method: str, path: str, message: Any = None) -> bytes:
+    body = b"" if message is None else msgspec.json.encode(message)
+    return f"{method} {path} HTTP/1.1\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def opening(blocks: int = 128) -> CycleOpen:
+    return CycleOpen(
+        cycle="c1",
+        parent=None,
+        generation=1,
+        freeze_time=START,
+        kind=CycleKind.Initial,
+        disks={"a": DiskPlan(size=SIZES["a"], blocks=blocks)},
+    )
+
+
+def frame(sequence: int, *, first: int | None = None, cycle: str = "c1", generation: int = 1) -> bytes:
+    start = sequence * 64 if first is None else first
+    content = memoryview(bytearray(b"".join(pattern(start + number) for number in range(64))))
+    blocks = np.arange(start, start + 64, dtype=np.int64)
+    built = build_frame(blocks, content, sequence=sequence, generation=generation, cycle=cycle_digest(cycle))
+    return built.head + b"".join(bytes(piece) for piece in built.payload)
+
+
+FRAMES = "/v1/vms/vm/cycles/c1/disks/a/frames"
+
+
+def put(*frames: bytes, first: int = 0, path: str = FRAMES, end: bytes = b"0\r\n\r\n") -> bytes:
+    head = f"PUT {path}?from={first} HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+    return head + b"".join(b"%x\r\n%b\r\n" % (len(raw), raw) for raw in frames) + end
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"BadRequest"),
+        (b"GET /v1/vms/vm HTTP/1.0\r\n\r\n", b"BadRequest"),
+        (b"BREW /v1/vms/vm HTTP/1.1\r\n\r\n", b"BadRequest"),
+        (b"GET /v1/vms/../secret HTTP/1.1\r\n\r\n", b"UnknownPath"),
+        (b"GET /v1/vms/.hidden HTTP/1.1\r\n\r\n", b"UnknownPath"),
+        (b"GET /v1/vms/other HTTP/1.1\r\n\r\n", b"UnknownVM"),
+        (b"POST /v1/vms/vm/cycles HTTP/1.1\r\ncontent-length: 99999999\r\n\r\n", b"BadMessage"),
+        (b"POST /v1/vms/vm/cycles HTTP/1.1\r\ncontent-length: -1\r\n\r\n", b"BadMessage"),
+        (request("POST", "/v1/vms/vm/cycles", {"cycle": "c1"}), b"BadRequest"),
+        (request("POST", "/v1/vms/vm/cycles/c9/commit", {"disks": {}}), b"UnknownCycle"),
+        (put(b"x" * 100), b"UnknownCycle"),
+        (b"PUT /v1/vms/vm/cycles/c1/disks/a/frames?from=0 HTTP/1.1\r\ncontent-length: 0\r\n\r\n", b"UnknownCycle"),
+    ],
+)
+def test_garbage_gets_a_problem_and_harms_nobody(pair: Pair, raw: bytes, code: bytes) -> None:
+    answer = talk(pair, raw)
+    assert answer.startswith(b"HTTP/1.1 4")
+    assert b'"code":"' + code in answer
+    assert pair.client.status("vm").head is None
+
+
+@pytest.mark.parametrize("raw", [b"", b"GET", b"G" * 100_000, b"GET /v1/vms/vm HTTP/1.1\r\n" + b"a: b\r\n" * 10_000])
+def test_no_end_of_a_head_is_waited_for(pair: Pair, raw: bytes) -> None:
+    assert not talk(pair, raw).startswith(b"HTTP/1.1 2")
+    assert pair.client.status("vm").head is None
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "kept"),
+    [
+        (put(b"x" * 100), b"CorruptFrame", 0),
+        (put(frame(0)[:-1] + b"?"), b"CorruptFrame", 0),
+        (put(frame(0, cycle="c2")), b"CorruptFrame", 0),
+        (put(frame(0, generation=2)), b"CorruptFrame", 0),
+        (put(frame(1)), b"CorruptFrame", 0),
+        (put(frame(0, first=190)), b"CorruptFrame", 0),
+        (put(frame(0), frame(1, first=10)), b"CorruptFrame", 1),
+        (put(frame(0), frame(1), frame(2, first=130)), b"CorruptFrame", 2),
+        (put(frame(0), first=5), b"FramesMissing", 0),
+        (put(frame(0), path="/v1/vms/vm/cycles/c1/disks/z/frames"), b"UnknownDisk", 0),
+        (put(end=b"zz\r\n"), b"BadMessage", 0),
+        (put(frame(0), end=b"%x\r\n" % (MAX_FRAME_BYTES + 1)), b"BadMessage", 1),
+    ],
+)
+def test_bad_frames_are_refused_and_good_ones_before_them_kept(pair: Pair, body: bytes, code: bytes, kept: int) -> None:
+    pair.target.receiver.open_cycle(opening())
+    assert b'"code":"' + code in talk(pair, body)
+    status = pair.client.status("vm")
+    assert status.open is not None
+    assert status.open.have == {"a": kept}
+
+
+def test_frames_that_were_sent_before_are_skipped(pair: Pair) -> None:
+    pair.target.receiver.open_cycle(opening())
+    assert talk(pair, put(frame(0))).endswith(b'{"have":1}')
+    assert talk(pair, put(frame(0), frame(1))).endswith(b'{"have":2}')
+    assert (pair.folder / "target/disks/a/incoming/c1.part").stat().st_size == len(frame(0)) + len(frame(1))
+
+
+def test_a_frame_cut_in_the_middle_is_as_if_it_never_came(pair: Pair) -> None:
+    pair.target.receiver.open_cycle(opening())
+    whole = put(frame(0), frame(1))
+    talk(pair, whole[: len(whole) - 1000])
+    pair.restart_target()
+    assert pair.target.receiver.open_cycle(opening()).have == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"parent": "p9"}, "HeadConflict"),
+        ({"disks": {}}, "BadDisks"),
+        ({"disks": {"a": DiskPlan(size=0, blocks=0)}}, "BadDisks"),
+        ({"disks": {"a": DiskPlan(size=1 << 60, blocks=0)}}, "BadDisks"),
+    ],
+)
+def test_cycles_that_cannot_be_are_refused(pair: Pair, change: dict[str, Any], code: str) -> None:
+    message = msgspec.structs.replace(opening(), **change)
+    with pytest.raises(PeerRefused) as caught:
+        pair.target.receiver.open_cycle(message)
+    assert caught.value.code == code
+    assert not list((pair.folder / "target/disks").iterdir())
+
+
+def test_a_primary_of_an_older_generation_is_refused(pair: Pair) -> None:
+    pair.target.receiver.open_cycle(msgspec.structs.replace(opening(), generation=3))
+    with pytest.raises(PeerRefused, match="StaleGeneration"):
+        pair.target.receiver.open_cycle(opening())
+
+
+def test_the_same_cycle_cannot_change_its_plan(pair: Pair) -> None:
+    pair.target.receiver.open_cycle(opening())
+    with pytest.raises(PeerRefused, match="PlanChanged"):
+        pair.target.receiver.open_cycle(opening(blocks=3))
+
+
+def test_a_wrong_root_is_not_committed(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair.disks["a"].write(0, b"x")
+    for tracker in pair.source.trackers.values():
+        monkeypatch.setattr(tracker, "digests", lambda plan: bytes(16 * len(plan)))
+    with pytest.raises(PeerRefused, match="RootMismatch"):
+        pair.cycle()
+    assert pair.target.points() == []
+
+
+def test_with_tls_the_certificate_decides(tmp_path: Path) -> None:
+    vault, seen = Vault(), []
+
+    def authorize(certificate: Any, vm_id: str, path: str) -> str:
+        seen.append((certificate["subjectAltName"][0][1].rpartition("/")[2], vm_id))
+        if path.endswith("/commit"):
+            raise PeerRefused(403, "NotAssociated", "no association names this site")
+        return "newyork"
+
+    def dialler(site: str) -> ssl.SSLContext:
+        return client_context(vault.agent(site), vault.trust(), SiteGate("chicago", "127.0.0.1"))
+
+    with Pair(tmp_path, SIZES) as pair:
+        context = server_context(vault.agent("chicago"), vault.trust(), only_roles(Role.AGENT))
+        server = DataServer("127.0.0.1", 0, context, pair._store, authorize)
+        server.start()
+        try:
+            pair.disks["a"].write(0, pattern(1))
+            with pytest.raises(PeerRefused, match="NotAssociated"):
+                pair.source.run_cycle(PeerClient("127.0.0.1", server.port, dialler("newyork"), bucket=pair.bucket))
+            assert set(seen) == {("newyork", "vm")}
+            assert pair.target.status().open is not None
+            with pytest.raises(LinkError):
+                PeerClient("127.0.0.1", server.port, None, timeout_seconds=2).status("vm")
+            other = client_context(Vault().agent("newyork"), vault.trust(), SiteGate("chicago", "127.0.0.1"))
+            with pytest.raises(LinkError):
+                PeerClient("127.0.0.1", server.port, other).status("vm")
+        finally:
+            server.close()
+
+
+def test_a_peer_that_is_not_who_it_should_be_is_not_spoken_to(pair: Pair) -> None:
+    def verify(_: object) -> None:
+        raise PeerRefused(403, "WrongSite", "this is not chicago")
+
+    client = PeerClient("127.0.0.1", pair.server.port, None, verify_peer=verify)
+    with pytest.raises(PeerRefused, match="WrongSite"):
+        client.status("vm")
+
+
+def test_a_closed_server_ends_its_connections(pair: Pair) -> None:
+    with pair.client.session() as peer:
+        assert isinstance(peer.status("vm"), PeerStatus)
+        pair.server.close()
+        with pytest.raises(LinkError):
+            peer.status("vm")
+    with pytest.raises(LinkError):
+        pair.client.status("vm")
