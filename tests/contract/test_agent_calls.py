@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from secondsite.wire.agent import Settings
+from secondsite.wire.agent import Check, Settings
 from secondsite.wire.facts import Ledger, Operation, Relation
+from secondsite.wire.identity import IdentityRequest
 from secondsite.wire.operations import OperationRequest, Request, Verb, digest
 from secondsite.wire.problems import STATUS, Code, Refusal
-from support.agents import FENCE, Answer, Caller, Running, command, enrol, eventually, running
+from support.agents import FENCE, SITE, Answer, Caller, Running, command, enrol, eventually, running
 from support.memory_driver import OTHER_VM, VM_ID, MemoryDriver
 from support.vault import Vault
 
@@ -286,6 +289,40 @@ async def test_strange_calls_get_problems(operator: Caller) -> None:
     patched = await operator.ask("PATCH", "/v1/agent")
     assert (patched.status, patched.code) == (405, Code.INVALID_REQUEST)
     refused(await operator.put("/v1/operations/k1", b" " * (1 << 21)), Code.TOO_LARGE)
+
+
+async def test_what_cannot_be_stored_does_not_begin_and_what_began_ends(
+    site: Running, operator: Caller, driver: MemoryDriver
+) -> None:
+    def limit(connection: sqlite3.Connection, pages: int) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
+
+    await site.agent.store.run(partial(limit, pages=1))
+    answers = {f"k{n}": await start(operator, f"k{n}", command(vm_id=f"vm{n}", intent="x" * 250)) for n in range(40)}
+    refused(answers["k39"], Code.STORAGE_EXHAUSTED)
+    begun = [key for key, answer in answers.items() if answer.status == 200]
+    assert [told.key for told in driver.commands] == begun
+    await site.agent.store.run(partial(limit, pages=1_000_000))
+    for key in begun:
+        await eventually_ended(operator, key, "Succeeded")
+    assert (await operator.get("/v1/agent")).json["operationsBegun"] == len(begun)
+    assert (await start(operator, "k39", command(vm_id="vm39"))).json["state"] == "Succeeded"
+
+
+async def test_certificates_of_others_are_not_there_yet(operator: Caller, vault: Vault) -> None:
+    asked = IdentityRequest(vault_id=vault.vault_id, site=SITE, subject="host h1")
+    refused(await operator.put("/v1/identity/request", asked), Code.NOT_IMPLEMENTED)
+
+
+async def test_a_defect_answers_internal_and_the_agent_goes_on(
+    operator: Caller, driver: MemoryDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken() -> list[Check]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(driver, "checks", broken)
+    refused(await operator.get("/v1/checks"), Code.INTERNAL)
+    assert (await operator.get("/v1/agent")).status == 200
 
 
 async def test_one_vm_whole(operator: Caller) -> None:

@@ -181,7 +181,10 @@ class Agent:
 
     async def _tidy_now_and_then(self) -> None:
         while True:
-            await self.operations.tidy(datetime.now(UTC))
+            try:
+                await self.operations.tidy(datetime.now(UTC))
+            except sqlite3.Error as error:
+                _log.warning("old operations cannot be forgotten, trying again in an hour", error=str(error))
             await asyncio.sleep(_TIDY_SECONDS)
 
 

@@ -73,15 +73,15 @@ class Operations:
 
     async def put(self, key: str, request: OperationRequest) -> OperationAnswer:
         """Begin an operation, or tell what became of it if the key is known. Raises Refusal, then nothing began."""
-        live = self._live.get(key)
-        if live is None:
+        if key not in self._live:
             known = await self._store.run(partial(records.find, key=key))
-            if known is not None:
+            # Another request with this key may have been quicker meanwhile.
+            if known is not None and key not in self._live:
                 _require_same(known.request, request)
-                self._news.show(known.fact)
+                if not known.running:
+                    self._news.show(known.fact)
                 return self._answer(known.fact)
-            # Another request with this key may have been quicker.
-            live = self._live.get(key) or await self._begin(key, request)
+        live = self._live.get(key) or self._begin(key, request)
         _require_same(live.record.request, request)
         await asyncio.shield(live.stored)
         with contextlib.suppress(TimeoutError):
@@ -126,10 +126,10 @@ class Operations:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _begin(self, key: str, request: OperationRequest) -> _Live:
+    def _begin(self, key: str, request: OperationRequest) -> _Live:
         check_admission(request, self._driver, self._ledgers.of(request.vm_id), self._in_the_way(request))
         record = _new(key, request, datetime.now(UTC))
-        # From here the VM is taken: nothing may be awaited between the checks and this.
+        # Nothing was awaited since the checks, so the VM is still free; from here it is taken.
         stored = asyncio.ensure_future(self._store.run(lambda connection: records.begin(connection, record)))
         live = self._enter(record, stored)
         live.task = asyncio.create_task(self._run(live, resumed=False))

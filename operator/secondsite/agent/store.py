@@ -111,6 +111,9 @@ def _attempt(connection: sqlite3.Connection, change: Change[Any]) -> Any:
     try:
         outcome = change(connection)
     except Exception as error:  # noqa: BLE001 - it belongs to whoever asked
+        if not connection.in_transaction:
+            # A full disk makes SQLite roll back the whole batch by itself.
+            raise sqlite3.OperationalError(str(error)) from error
         connection.execute("ROLLBACK TO change")
         outcome = _Failed(error)
     connection.execute("RELEASE change")
