@@ -43,10 +43,8 @@ class Barrier:
         return self.steady() < self._opened + PATIENCE and not self._heard(key)
 
     def may_act(self, key: Key, action: Action) -> bool:
-        """Whether enough is known to act for this key: at no site before its first whole answer."""
-        if key.kind in (VAULT, SITE) or isinstance(action, _CLUSTER_ACTIONS):
-            return True
-        return self._heard(key)
+        """Whether enough is known to act for this key: at no site before its first whole answer, or its silence."""
+        return key.kind in (VAULT, SITE) or isinstance(action, _CLUSTER_ACTIONS) or self._heard(key)
 
     def unverified(self) -> int:
         """Objects that had no turn since the barrier opened."""
@@ -63,6 +61,8 @@ class Barrier:
 
     def _has_spoken(self, site: Key) -> bool:
         entry = self.catalogue.get(site)
-        # One that was never registered has nothing to say.
-        registered = entry is not None and entry.verdict.conditions.get("Registered") == "True"
-        return not registered or self.sites.ready(site.namespace, site.name)
+        if entry is None or self.sites.ready(site.namespace, site.name):
+            return True
+        # One that was never registered has nothing to say: that it was dialled is all that can be awaited.
+        known = entry.verdict.conditions.get("Registered") == "True"
+        return not known and self.sites.view(site.namespace, site.name).contact.answer != "Unknown"

@@ -152,7 +152,7 @@ class Catalogue:
         status = body.get("status") or {}
         entry.written, entry.sent = fingerprint(status), sent
         entry.conditions = tuple(status.get("conditions") or ())
-        entry.memory = _remember(kind.name, status)
+        entry.memory = remember(kind.name, status)
         if not _older(body["metadata"], entry):
             self.take(kind, body)
         elif entry.status != entry.written:
@@ -170,7 +170,7 @@ class Catalogue:
             entry.object, entry.fault = None, _explain(error)
         if not same:
             entry.conditions = tuple(status.get("conditions") or ())
-            entry.memory = _remember(kind.name, status)
+            entry.memory = remember(kind.name, status)
             entry.verdict = of_status(entry.conditions, status)
         entry.status = fingerprint(status)
         self._entries[kind.name, key.namespace][key.name] = entry
@@ -185,7 +185,8 @@ class Catalogue:
             self._changed(entry.key, Change.STATUS)
 
 
-def _remember(kind: str, status: Body) -> Mapping[str, Any]:
+def remember(kind: str, status: Body) -> Mapping[str, Any]:
+    """The parts of a status that are kept for reporting."""
     kept = _REMEMBERED.get(kind)
     return {name: value for name, value in status.items() if kept(name)} if kept else {}
 

@@ -11,13 +11,14 @@ from secondsite import logs
 from secondsite.api.condition import CommonReason
 from secondsite.api.kind import Kind, Object
 from secondsite.controller import outcomes, verdict
-from secondsite.controller.catalogue import Catalogue, Entry
+from secondsite.controller.catalogue import Catalogue, Entry, remember
 from secondsite.controller.kinds import Row, Table
 from secondsite.controller.limits import Limiter
 from secondsite.controller.observe import Observer
 from secondsite.controller.pending import Grip, Pending
 from secondsite.controller.ports import Key, Receipt
 from secondsite.controller.queue import WorkQueue
+from secondsite.controller.references import VM
 from secondsite.errors import NotYet, SecondsiteError, SiteUnreachable
 from secondsite.plan.actions import Action, Finding, Plan, Report, Trouble
 
@@ -188,6 +189,9 @@ class Turns:
         if conditions_only:
             # The rest of the status stays as it was, and so does what others conclude from it.
             now = replace(before, conditions={**before.conditions, **now.conditions}, reason=now.reason)
+        elif entry.key.kind == VM:
+            # Not only once it is written: what was seen a moment ago is newer than what stands in the cluster.
+            entry.memory = remember(VM, report.status)
         entry.verdict, entry.verified = now, True
         self.reporter.submit(entry, report, conditions_only=conditions_only)
         if now != before:
