@@ -50,7 +50,7 @@ class Soak:
             "fill": 0.6,
             "writes_per_second": 50,
             "rate": 7 * MIB,
-            "keep_every": 2.0,
+            "keep_every": 1.0,
             "retention": 20.0,
         } | changes
         self._config_file = folder / "config.json"

@@ -68,7 +68,7 @@ def test_a_kill_at_any_durable_step_loses_and_damages_nothing(tmp_path: Path, mo
         pair.disks["system"].write(0, pattern(200, 3 * BLOCK))
         with monkeypatch.context() as patched:
             instants.record(patched)
-            points = [pair.cycle().cycle for _ in range(4)]
+            points = [pair.cycle().cycle for _ in range(3)]
             pair.target.merge(points[1])
             pair.target.merge(points[0])
     assert instants.count > 60

@@ -17,6 +17,7 @@ from secondsite.agent.lab.engine import (
     SourceDisk,
     Stopped,
     StoreLocked,
+    tracker,
 )
 from secondsite.agent.lab.engine.catalogue import Catalogue, Committed, Event
 from secondsite.agent.lab.engine.client import PeerSession
@@ -163,6 +164,26 @@ def test_frames_lost_at_the_target_lead_to_a_fresh_freeze(pair: Pair) -> None:
     pair._open_target()
     result = pair.cycle()
     assert not result.resumed
+    assert pair.matches(result.cycle)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_guest_can_write_when_its_old_blocks_cannot_be_saved(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    fill(pair)
+    stopped_half_way(pair)
+    with monkeypatch.context() as patched:
+        patched.setattr(tracker, "write_all", full)
+        pair.disks["data"].write(319 * BLOCK, b"owed, not saved, and written all the same")
+    assert pair.disks["data"].read(319 * BLOCK, 4) == b"owed"
+    if killed:
+        pair.restart_source()
+    result = pair.cycle()
+    assert not result.resumed, "the image of that freeze is gone"
     assert pair.matches(result.cycle)
 
 

@@ -17,6 +17,7 @@ from secondsite.agent.lab.engine import (
     TargetStore,
     UnknownClone,
     UnknownPoint,
+    core,
 )
 from secondsite.agent.lab.engine.layer import Layer
 from support.engine_pair import BLOCK, Pair, pattern
@@ -232,12 +233,12 @@ def test_a_discarded_replica_is_gone_and_can_begin_anew(pair: Pair) -> None:
     assert pair.cycle().kind is CycleKind.Initial
 
 
-def test_a_long_log_is_shortened_at_the_next_opening(pair: Pair) -> None:
+def test_a_long_log_is_shortened_at_the_next_opening(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core, "_SPARE_EVENTS", 20)
     points, images = cycles(pair, 2)
-    for _ in range(300):
-        for _ in range(2):
-            pair.target.clone(points[0], "c").close()
-            pair.target.drop_clone("c")
+    for _ in range(100):
+        pair.target.clone(points[0], "c").close()
+        pair.target.drop_clone("c")
     log = pair.folder / "target/catalog.log"
     before = log.stat().st_size
     pair.restart_target()

@@ -26,6 +26,7 @@ from secondsite.wire.peer import (
 )
 
 Answer = TypeVar("Answer", bound=Message)
+Sent = Callable[[int, int], None]
 
 # Whatever the network did to our bytes, sending them again may help.
 _RETRY_CODES = frozenset({"CorruptFrame", "BadMessage", "Superseded", "Closing"})
@@ -152,23 +153,27 @@ class FrameStream:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
-    def send(self, frame: BuiltFrame, bucket: TokenBucket, stop: threading.Event, sent: Callable[[int], None]) -> None:
-        """Send one frame as one chunk, slice by slice as the bucket allows. An early answer is raised as its error."""
-        self._send_piece(b"%x\r\n" % frame.size + frame.head, bucket, stop, sent)
+    def send(self, frame: BuiltFrame, bucket: TokenBucket, stop: threading.Event, sent: Sent) -> None:
+        """Send one frame as one chunk, slice by slice as the bucket allows. An early answer is raised as its error.
+
+        `sent` hears of each slice: bytes of blocks, bytes on the wire.
+        """
+        head = b"%x\r\n" % frame.size + frame.head
+        self._send_piece(head, bucket, stop)
+        sent(0, len(head))
         for piece in frame.payload:
             step = bucket.slice_bytes
             for start in range(0, len(piece), step):
-                self._send_piece(piece[start : start + step], bucket, stop, sent)
+                part = piece[start : start + step]
+                self._send_piece(part, bucket, stop)
+                sent(len(part), len(part))
         self._channel.send(b"\r\n")
 
-    def _send_piece(
-        self, piece: bytes | memoryview, bucket: TokenBucket, stop: threading.Event, sent: Callable[[int], None]
-    ) -> None:
+    def _send_piece(self, piece: bytes | memoryview, bucket: TokenBucket, stop: threading.Event) -> None:
         bucket.take(len(piece), stop)
         if self._channel.answer_waits():
             self.finish_early()
         self._channel.send(piece)
-        sent(len(piece))
 
     def finish_early(self) -> None:
         read_answer(self._channel, FramesHeld)

@@ -51,7 +51,7 @@ class CycleRun:
         return sum(len(plan) for plan in self._plans.values())
 
     def begin(self) -> bool:
-        """Open the cycle at the replica, or find it open, or committed. False: frames that were held are lost there."""
+        """Open the cycle at the replica, or find it open, or committed. False: it can never be finished."""
         disks = {
             name: DiskPlan(size=self._trackers[name].disk.size, blocks=len(plan)) for name, plan in self._plans.items()
         }
@@ -79,6 +79,8 @@ class CycleRun:
             if min(have.get(name, 0) * FRAME_BLOCKS, len(plan)) < self._trackers[name].held(plan):
                 return False
         self._acknowledge(have)
+        if any(tracker.image_lost() for tracker in self._trackers.values()):
+            return False
         self._start_bytes = self._acknowledged_bytes()
         return True
 
@@ -138,8 +140,9 @@ class CycleRun:
                 tracker.read_frozen(blocks, content)
                 frame = build_frame(blocks, content, sequence=sequence, generation=self._generation, cycle=digest)
                 tracker.remember(blocks, frame.digests)
-                stream.send(frame, self._client.bucket, self._halt, lambda count: self._meter.add(0, count))
-                self._meter.add(len(content), 0)
+                stream.send(frame, self._client.bucket, self._halt, self._meter.add)
+                # Zero blocks, which went without payload.
+                self._meter.add(len(content) - frame.payload_size, 0)
             self._acknowledge({name: stream.finish()})
 
     def _acknowledge(self, have: Mapping[str, int]) -> None:

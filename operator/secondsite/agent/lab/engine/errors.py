@@ -45,6 +45,10 @@ class FramesMissing(PeerRefused):
         self.have = have
 
 
+class ImageLost(LinkError):
+    """The old content of a block could not be saved when a guest wrote to it: the next run takes a new freeze."""
+
+
 class MapNotTrusted(EngineError):
     """The host stopped without a clean close: the map may lack writes. Only a comparison of the disks can tell."""
 

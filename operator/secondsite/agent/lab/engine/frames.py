@@ -40,8 +40,12 @@ class BuiltFrame:
     digests: bytes
 
     @property
+    def payload_size(self) -> int:
+        return sum(len(piece) for piece in self.payload)
+
+    @property
     def size(self) -> int:
-        return len(self.head) + sum(len(piece) for piece in self.payload)
+        return len(self.head) + self.payload_size
 
 
 def build_frame(blocks: Blocks, content: memoryview, *, sequence: int, generation: int, cycle: bytes) -> BuiltFrame:

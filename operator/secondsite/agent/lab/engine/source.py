@@ -128,7 +128,7 @@ class ReplicationSource:
             self._expect_head(client)
         run = self._begin_run(client, stop)
         if not run.begin():
-            # The replica lost frames whose blocks have changed since: that image is gone, take a new one.
+            # The replica lost frames whose blocks have changed since, or we could not save some: take a new image.
             self._close_cycle()
             resumed = False
             run = self._begin_run(client, stop)

@@ -14,6 +14,7 @@ source and goes on where the replica stands; the initial copy never starts from 
 all this (`ReplicationSource.map_trusted`).
 """
 
+import logging
 import mmap
 import os
 from enum import IntEnum
@@ -24,7 +25,10 @@ import numpy as np
 from secondsite.agent.lab.engine.blocks import Blocks, Bytes, block_count, block_span, runs
 from secondsite.agent.lab.engine.disk import SourceDisk
 from secondsite.agent.lab.engine.durable import data_extents, read_into, write_all
+from secondsite.agent.lab.engine.errors import ImageLost
 from secondsite.wire.peer import BLOCK_BYTES, DIGEST_BYTES, FRAME_BLOCKS
+
+_log = logging.getLogger(__name__)
 
 
 class Cell(IntEnum):
@@ -35,6 +39,8 @@ class Cell(IntEnum):
     Saved = 2
     # Durable at the replica: its frozen image is needed no more.
     Held = 3
+    # Overwritten without having been saved (no space): this cycle cannot be finished from here.
+    Lost = 4
 
 
 def map_file(path: Path, length: int) -> mmap.mmap:
@@ -42,6 +48,8 @@ def map_file(path: Path, length: int) -> mmap.mmap:
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         os.ftruncate(fd, length)
+        # A store into a hole of a full file system would end the process.
+        os.posix_fallocate(fd, 0, length)
         return mmap.mmap(fd, length)
     finally:
         os.close(fd)
@@ -76,10 +84,19 @@ class DiskTracker:
             self._save(first + block)
 
     def _save(self, block: int) -> None:
+        try:
+            self._copy_away(block)
+        except OSError as error:
+            # A guest must not suffer because its replica cannot be served.
+            _log.warning("disk %s: block %d could not be saved: %s", self.disk.path, block, error)
+            self._frozen[block] = Cell.Lost
+        else:
+            self._frozen[block] = Cell.Saved
+
+    def _copy_away(self, block: int) -> None:
         content = bytearray(BLOCK_BYTES)
         read_into(self.disk.fd, memoryview(content), block * BLOCK_BYTES)
         write_all(self._saved, content, block * BLOCK_BYTES)
-        self._frozen[block] = Cell.Saved
 
     def freeze(self, *, everything: bool) -> None:
         """Move all that changed into the frozen map; with `everything`, all that holds data. Lock held.
@@ -106,6 +123,10 @@ class DiskTracker:
         """How many blocks of the plan are known to be durable at the replica."""
         return int(np.count_nonzero(self._frozen[plan] == Cell.Held))
 
+    def image_lost(self) -> bool:
+        """Whether the open cycle can never be finished."""
+        return bool((self._frozen == Cell.Lost).any())
+
     def acknowledge(self, plan: Blocks, frames: int) -> None:
         """The replica holds the first `frames` frames durably."""
         with self.disk.lock:
@@ -115,12 +136,15 @@ class DiskTracker:
         """Fill the buffer with the frozen image of ascending blocks that the replica does not hold yet.
 
         Reads the disk without its lock, so that guests never wait for it, and only then asks which blocks were saved: a
-        guest saves before it writes, so whatever it may have changed under this read is found in `saved`.
+        guest saves before it writes, so whatever it may have changed under this read is found in `saved`. ImageLost.
         """
         for index, block, count in runs(blocks):
             part = buffer[index * BLOCK_BYTES : (index + count) * BLOCK_BYTES]
             _read_padded(self.disk.fd, part, block * BLOCK_BYTES)
-        for index in np.flatnonzero(self._frozen[blocks] == Cell.Saved).tolist():
+        cells = self._frozen[blocks]
+        if (cells == Cell.Lost).any():
+            raise ImageLost(f"disk {self.disk.path}: the frozen image could not be kept; the next cycle freezes anew")
+        for index in np.flatnonzero(cells == Cell.Saved).tolist():
             part = buffer[index * BLOCK_BYTES : (index + 1) * BLOCK_BYTES]
             _read_padded(self._saved, part, int(blocks[index]) * BLOCK_BYTES)
 
