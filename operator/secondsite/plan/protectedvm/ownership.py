@@ -4,7 +4,7 @@ from secondsite.api.condition import CommonReason
 from secondsite.api.protectedvm_reasons import ProtectedVMReason as R
 from secondsite.plan.actions import Plan
 from secondsite.plan.observed import Half, SiteView
-from secondsite.plan.protectedvm.orders import order, wait
+from secondsite.plan.protectedvm.orders import order, running, wait
 from secondsite.plan.protectedvm.picture import Picture
 from secondsite.wire.arguments import Removal
 from secondsite.wire.facts import Relation
@@ -19,7 +19,8 @@ def foreign(picture: Picture) -> Plan | None:
         claim = picture.claim(half)
         if claim == "Foreign":
             return wait(R.OWNED_BY_ANOTHER_VAULT, f"At site {site} another vault replicates VM {half.vm_name}.")
-        if claim == "Nobody's":
+        # A site books the owner once the command that made the half has succeeded.
+        if claim == "Nobody's" and running(picture) is None:
             return _unowned(picture, half, site)
     return None
 
