@@ -33,6 +33,8 @@ class Code(StrEnum):
     POOL_EXHAUSTED = "PoolExhausted"
     STORAGE_EXHAUSTED = "StorageExhausted"
     TOO_LARGE = "TooLarge"
+    CHECK_FAILED = "CheckFailed"
+    """A check of a test VM did not pass in its time: a finding about the VM, not a fault of the site."""
     INTERNAL = "Internal"
 
 
@@ -73,6 +75,7 @@ STATUS: dict[Code, int] = {
     Code.POOL_EXHAUSTED: 409,
     Code.STORAGE_EXHAUSTED: 507,
     Code.TOO_LARGE: 413,
+    Code.CHECK_FAILED: 422,
     Code.INTERNAL: 500,
 }
 
@@ -100,6 +103,7 @@ CURE: dict[Code, Cure] = {
     Code.POOL_EXHAUSTED: Cure.PERSON,
     Code.STORAGE_EXHAUSTED: Cure.PERSON,
     Code.TOO_LARGE: Cure.PERSON,
+    Code.CHECK_FAILED: Cure.PERSON,
     Code.INTERNAL: Cure.RETRY,
 }
 

@@ -158,15 +158,17 @@ class LabDriver:
         await self._call(self._at.resources.remove_tombstone, id)
 
     async def _check_test_vm(self, command: Command) -> dict[str, str]:
-        """Probe until it passes or its time is over; a check that does not pass is a result, not a failure."""
+        """Probe until it passes. Raises Refusal (CheckFailed, with what came back last) when its time is over."""
         wish = cast("CheckTestVM", command.arguments)
         end = min(self._clock.now().timestamp() + wish.timeout_seconds, command.deadline.timestamp())
         while True:
             answer: Answer = await self._call(self._at.tests.check, command)
             command.report(None, f"{wish.name}: {answer.message}")
             left = end - self._clock.now().timestamp()
-            if answer.passed or left <= 0:
-                return {"passed": "true" if answer.passed else "false", "message": answer.message}
+            if answer.passed:
+                return {"message": answer.message}
+            if left <= 0:
+                raise Refusal(Code.CHECK_FAILED, answer.message)
             await asyncio.sleep(min(wish.period_seconds, left))
 
     async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
