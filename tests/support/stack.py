@@ -189,14 +189,16 @@ class Stack:
         self.until(lambda: self.object(kind, name) is None, f"{kind.kind} {name} is gone", seconds)
 
     def await_cycles(self, number: int, more: int = 2, seconds: float = 30) -> None:
-        """So many further recovery points of a VM at the target."""
-        id_ = centres.vm_id(number)
-        before = {point["id"] for point in self.site(TARGET).points(id_)}
-        self.until(
-            lambda: len({point["id"] for point in self.site(TARGET).points(id_)} - before) >= more,
-            f"{more} more recovery points of {id_}",
-            seconds,
-        )
+        """So many further cycles of a VM at the target; their points may be merged meanwhile."""
+        id_, site = centres.vm_id(number), self.site(TARGET)
+        seen = {point["id"] for point in self.until(lambda: site.points(id_), f"a recovery point of {id_}")}
+        enough = len(seen) + more
+
+        def counted() -> bool:
+            seen.update(point["id"] for point in site.points(id_))
+            return len(seen) >= enough
+
+        self.until(counted, f"{more} more recovery points of {id_}", seconds)
 
     def settle(self, *numbers: int, seconds: float = 30) -> dict[str, int]:
         """Wait until everything about these VMs is in order, and nothing is under way: operations begun by then."""

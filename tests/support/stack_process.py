@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -53,6 +54,13 @@ class Process:
         self._process.kill()
         self._process.wait()
         self.kills += 1
+
+    def kill_after(self, seconds: float) -> None:
+        """SIGKILL at a moment that is not chosen by what it does."""
+        assert self._process
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        self.kill()
 
     def signal(self, number: signal.Signals) -> None:
         """SIGSTOP, for a program that is there and does not answer; SIGCONT, for it to go on."""
