@@ -63,7 +63,7 @@ class Agent:
         self._ledgers = Ledgers(())
         self.reporter = Reporter(self.feed, self._ledgers)
         self.operations = Operations(store, driver, self.feed, self._ledgers, self.reporter)
-        self._started = False
+        self._opened = self._started = False
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -100,8 +100,8 @@ class Agent:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.operations.stop()
-        if self._started:
-            self._started = False
+        if self._opened:
+            self._opened = self._started = False
             await self.driver.stop()
         await self.store.close()
 
@@ -157,13 +157,15 @@ class Agent:
         context = SiteContext(self.identity.site, folder, self.reporter, self.tls, address)
         try:
             await self.driver.start(context)
-            self._started = True
+            self._opened = True
             await self._reapply()
         except Exception as error:  # noqa: BLE001 - whatever it is, the process ends with it
             if not self.failed.done():
                 self.failed.set_exception(error)
             return
         self.operations.resume()
+        # Last: nobody commands or reads a site whose interrupted operations are not taken up yet.
+        self._started = True
         self.feed.rouse()
         _log.info("driver started", driver=self.driver.name, site=self.identity.site)
 

@@ -18,20 +18,18 @@ class Fences:
     def __init__(self, store: Store, highest: Fence | None) -> None:
         self._store = store
         self.highest = highest
+        self._stored: Fence | None = None
 
     async def admit(self, fence: Fence) -> None:
         """Let the bearer command, and remember it before anything is done for it. Raises Refusal."""
-        if fence == self.highest:
+        if fence == self.highest == self._stored:
             return
         _check(fence, self.highest)
-        # Seen from now on, so that no older one slips in while this one is being written.
-        former, self.highest = self.highest, fence
-        try:
-            await self._store.run(lambda connection: meta.put(connection, _NAME, fence.to_json().decode()))
-        except sqlite3.Error:
-            if self.highest is fence:
-                self.highest = former
-            raise
+        # Seen from now on, so that no older one slips in while this one is being written. A write that fails does
+        # not take it back: whoever comes with it next writes it again.
+        self.highest = fence
+        await self._store.run(lambda connection: meta.put(connection, _NAME, fence.to_json().decode()))
+        self._stored = fence
 
 
 def load(connection: sqlite3.Connection) -> Fence | None:

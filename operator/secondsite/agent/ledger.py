@@ -55,6 +55,15 @@ def after_success(ledger: Ledger, request: OperationRequest) -> Ledger:
     )
 
 
+def book(connection: sqlite3.Connection, request: OperationRequest) -> Ledger:
+    """Book a command that has succeeded into the stored ledger of its VM; returns that."""
+    row = connection.execute("SELECT fact FROM ledger WHERE vm_id = ?", (request.vm_id,)).fetchone()
+    stored = msgspec.json.decode(row[0], type=Ledger) if row else Ledger(vm_id=request.vm_id)
+    books = after_success(stored, request)
+    save(connection, books)
+    return books
+
+
 def load(connection: sqlite3.Connection) -> list[Ledger]:
     rows = connection.execute("SELECT fact FROM ledger")
     return [msgspec.json.decode(fact, type=Ledger) for (fact,) in rows]

@@ -21,9 +21,9 @@ from secondsite.agent.execution import End, carry_out
 from secondsite.agent.ledger import Ledgers, Reporter
 from secondsite.agent.news import News
 from secondsite.agent.records import Record
-from secondsite.agent.store import Store
+from secondsite.agent.store import Change, Store, T
 from secondsite.errors import SecondsiteError
-from secondsite.wire.facts import Operation
+from secondsite.wire.facts import Ledger, Operation
 from secondsite.wire.operations import OperationAnswer, OperationRequest, Verb
 from secondsite.wire.problems import Code, Refusal
 
@@ -65,11 +65,15 @@ class Operations:
             self._news.show(record.fact)
         for record in running:
             self._enter(record, stored=_done(begun))
+            # Before anything else is told: a whole answer without it would say that it is over.
+            self._feed.publish(Operation, record.fact.key, record.fact)
 
     def resume(self) -> None:
         """Take up again what the agent's end interrupted; a look that cannot be is reported `Interrupted`."""
         for live in self._live.values():
-            live.task = asyncio.create_task(self._run(live, resumed=True))
+            # What began since the start runs already; twice is what must never be.
+            if live.task is None:
+                live.task = asyncio.create_task(self._run(live, resumed=True))
 
     async def put(self, key: str, request: OperationRequest) -> OperationAnswer:
         """Begin an operation, or tell what became of it if the key is known. Raises Refusal, then nothing began."""
@@ -185,17 +189,14 @@ class Operations:
         self._feed.publish(Operation, fact.key, fact)
 
     async def _finish(self, live: _Live, fact: Operation) -> None:
-        request, books = live.record.request, None
         record = replace(live.record, fact=fact)
-        if fact.state == "Succeeded":
-            books = ledger.after_success(self._ledgers.of(request.vm_id), request)
 
-        def store(connection: sqlite3.Connection) -> None:
+        def store(connection: sqlite3.Connection) -> Ledger | None:
             records.end(connection, record)
-            if books is not None:
-                ledger.save(connection, books)
+            # From the stored ledger, for a probe may end at the same moment as a command on its VM.
+            return ledger.book(connection, record.request) if fact.state == "Succeeded" else None
 
-        await self._insist(store)
+        books = await self._insist(store)
         live.record = record
         if books is not None:
             self._reporter.keep_books(books)
@@ -205,7 +206,7 @@ class Operations:
         live.ended.set()
         _log.info("operation ended", key=fact.key, verb=fact.verb, vm=fact.vm_id, state=fact.state, detail=fact.message)
 
-    async def _insist(self, change: Callable[[sqlite3.Connection], None]) -> None:
+    async def _insist(self, change: Change[T]) -> T:
         """Until it is stored the operation counts as running: an end that a restart forgets is none."""
         while True:
             try:
