@@ -49,7 +49,7 @@ async def honest_lag(stage: Stage) -> None:
     surplus: list[float] = []
 
     async def enough() -> bool:
-        lines = [await _sample(stage, vm, surplus) for vm in stage.vms]
+        lines = await _sample(stage, surplus)
         await stage.eyes.look()
         stage.show.progress("lag reported (true): " + "   ".join(lines), every=3.0)
         return all(_cycles(stage, vm) >= began[vm.name] + _CYCLES for vm in stage.vms)
@@ -94,19 +94,26 @@ async def _replay(stage: Stage, vm: VM) -> Body:
     raise AssertionError("not reached")
 
 
-async def _sample(stage: Stage, vm: VM, surplus: list[float]) -> str:
-    """Reported and true lag at one instant. The truth is asked before and after, and must be the same."""
-    before = await stage.eyes.truth(vm.source, vm.target, vm.id)
+async def _sample(stage: Stage, surplus: list[float]) -> list[str]:
+    """Reported and true lag of each VM at one instant. The truth is asked before and after, and must be the same."""
+    before = await _truths(stage)
     metrics = await stage.eyes.metrics()
-    after = await stage.eyes.truth(vm.source, vm.target, vm.id)
-    reported = metrics.point_time(vm.name)
-    if reported is None or not _same(before, after):
-        return f"{vm.name} -"
-    now = datetime.now(UTC)
-    lag = (now - reported).total_seconds()
-    true = 0.0 if after.missing_since is None else (now - after.missing_since).total_seconds()
-    surplus.append(lag - true)
-    return f"{vm.name} {lag:.1f} s ({true:.1f} s)"
+    after = await _truths(stage)
+    now, lines = datetime.now(UTC), []
+    for vm in stage.vms:
+        reported, truth = metrics.point_time(vm.name), after[vm.name]
+        if reported is None or not _same(before[vm.name], truth):
+            lines.append(f"{vm.name} -")
+            continue
+        lag = (now - reported).total_seconds()
+        true = 0.0 if truth.missing_since is None else (now - truth.missing_since).total_seconds()
+        surplus.append(lag - true)
+        lines.append(f"{vm.name} {lag:.1f} s ({true:.1f} s)")
+    return lines
+
+
+async def _truths(stage: Stage) -> dict[str, Truth]:
+    return {vm.name: await stage.eyes.truth(vm.source, vm.target, vm.id) for vm in stage.vms}
 
 
 def _same(before: Truth, after: Truth) -> bool:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from secondsite.api.replicationpolicy import REPLICATION_POLICY
 from secondsite.errors import SecondsiteError
-from secondsite.sandbox import assets
 from secondsite.sandbox.eyes import Eyes
 from secondsite.sandbox.figures import Rest
 from secondsite.sandbox.rehearsal_story import rehearse
@@ -61,7 +59,7 @@ async def _chapters(world: World, show: Show, verdict: Verdict) -> None:
         first = await eyes.metrics()
         await honest_lag(stage)
         await identical(stage, "After delta cycles")
-        Rest(first, await eyes.metrics()).tell(verdict, len(stage.vms), _interval(world))
+        Rest(first, await eyes.metrics()).tell(verdict)
         show.heading("5/7  The operator is killed")
         await survive_sigkill(stage)
         show.heading("6/7  Test failover beside production")
@@ -78,8 +76,3 @@ def _conclude(world: World, show: Show, verdict: Verdict) -> None:
         show.plain("Every claim held.")
     else:
         show.plain(f"Not every claim held. The logs are in {world.keep_logs()}")
-
-
-def _interval(world: World) -> int:
-    policies = assets.named(world.documents, REPLICATION_POLICY.name).values()
-    return min(int(policy["spec"].get("replicationIntervalSeconds", 300)) for policy in policies)
