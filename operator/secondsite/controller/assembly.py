@@ -77,6 +77,7 @@ class Operator:
         self._tombstones = Tombstones(connections.kube, namespace)
         self._lister = Lister(connections.kube, self.catalogue, tuple(self.kinds.values()), list_every)
         self._leading = asyncio.Event()
+        self._verified = False
         self._machines = Machines()
         self._writer = self._make_writer(connections.kube)
         self._runner = self._make_runner(connections.kube)
@@ -91,9 +92,7 @@ class Operator:
         await self._tombstones.load()
         await self._lister.first()
         self._sync_sites()
-        # What was read now stays for long; later collections need not walk through it again and again.
-        gc.collect()
-        gc.freeze()
+        _freeze()
         _log.info("listed", objects=sum(1 for _ in self.catalogue.entries()))
 
     async def run(self) -> None:
@@ -130,6 +129,14 @@ class Operator:
             self._runner.now(entry.key)
         await self._runner.run()
 
+    def _took(self, key: Key, seconds: float) -> None:
+        self.metrics.turns.labels(key.kind).observe(seconds)
+        if not self._verified and not len(self._runner.queue) and self.barrier.passed():
+            self._verified = True
+            # The mirrors are full by now.
+            _freeze()
+            _log.info("verified", objects=sum(1 for _ in self.catalogue.entries()))
+
     def _changed(self, key: Key, change: Change) -> None:
         self._waker.changed(key, change)
         if change is Change.GONE:
@@ -157,6 +164,13 @@ class Operator:
         if held:
             self._leading.set()
             self._runner.stir()
+
+    def _written(self, key: Key) -> None:
+        self.metrics.status_writes.labels(key.kind).inc()
+        if key.kind == TEST:
+            # What ended stays as it was reported, and its VMs tell of it: both read what is written.
+            for other in (key, *self.catalogue.graph.targets(key)):
+                self._now(other)
 
     def _may_act(self, key: Key, action: Action) -> bool:
         return self.lease.held and self.barrier.may_act(key, action)
@@ -204,7 +218,7 @@ class Operator:
             steady=time.monotonic,
             may_write=lambda: self.lease.held,
             refresh_seconds=self._refresh_seconds,
-            counted=lambda kind: self.metrics.status_writes.labels(kind).inc(),
+            written=self._written,
         )
 
     def _make_runner(self, kube: Kube) -> Runner:
@@ -221,15 +235,20 @@ class Operator:
             clocks=Clocks(_wall, time.monotonic),
             may_act=self._may_act,
         )
-        took = self.metrics.turns
         return Runner(
             queue=queue,
             turns=turns,
             pending=pending,
             limiter=limiter,
             held_back=self.barrier.held_back,
-            took=lambda key, seconds: took.labels(key.kind).observe(seconds),
+            took=self._took,
         )
+
+
+def _freeze() -> None:
+    """What is in memory now stays for long; later collections need not walk through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 _wall = partial(datetime.now, UTC)

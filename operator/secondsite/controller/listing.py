@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,8 +35,8 @@ class Lister:
             await self._patiently(kind)
         self.listed.set()
 
-    async def run(self, fresh: Callable[[], None] = lambda: None) -> None:
-        """List all kinds again and again, until cancelled. `fresh` is called after each round."""
+    async def run(self) -> None:
+        """List all kinds again and again, until cancelled."""
         while True:
             await asyncio.sleep(self.every)
             for kind in self.kinds:
@@ -44,7 +44,8 @@ class Lister:
                     await self._list(kind)
                 except (ApiError, ApiUnreachable) as error:
                     _log.warning("list_failed", kind=kind.name, error=str(error))
-            fresh()
+                except Exception:  # noqa: BLE001 - without its lists the operator would slowly go wrong
+                    _log.exception("list_failed", kind=kind.name)
 
     async def _patiently(self, kind: Kind[Any, Any]) -> None:
         failures = 0

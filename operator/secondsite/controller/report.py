@@ -54,8 +54,8 @@ class StatusWriter:
     steady: Callable[[], float]
     may_write: Callable[[], bool] = lambda: True
     refresh_seconds: Callable[[Entry], float] = lambda _entry: 60.0
-    counted: Callable[[str], None] = lambda _kind: None
-    """Hears of every write."""
+    written: Callable[[Key], None] = lambda _key: None
+    """Hears of every write, once it is done."""
     transitions: Throttle = field(default_factory=lambda: Throttle(TRANSITIONS_PER_SECOND, TRANSITIONS_PER_SECOND))
     refreshes: Throttle = field(default_factory=lambda: Throttle(REFRESHES_PER_SECOND, REFRESHES_PER_SECOND))
     _wishes: dict[Key, _Wish] = field(default_factory=dict)
@@ -99,7 +99,7 @@ class StatusWriter:
             while True:
                 key, wish = await self._next()
                 await room.acquire()
-                task = group.create_task(self._write(key, wish))
+                task = group.create_task(self._safely(key, wish))
                 task.add_done_callback(lambda _task: room.release())
 
     def _whole(self, entry: Entry, report: Report) -> Body | None:
@@ -178,6 +178,14 @@ class StatusWriter:
     def _pop(self, key: Key) -> tuple[Key, _Wish]:
         return key, self._wishes.pop(key)
 
+    async def _safely(self, key: Key, wish: _Wish) -> None:
+        try:
+            await self._write(key, wish)
+        except Exception:  # noqa: BLE001 - a defect about one object must not silence all others
+            _log.exception("status_write_failed", object=str(key))
+            self._again(key, wish)
+            self._enqueue(key, wish.after)
+
     async def _write(self, key: Key, wish: _Wish) -> None:
         entry = self.catalogue.get(key)
         if entry is None or entry.uid != wish.uid:
@@ -191,8 +199,8 @@ class StatusWriter:
             await self._refused(key, entry, wish, error)
         else:
             self._written_at[key] = self.steady()
-            self.counted(key.kind)
             self.catalogue.wrote(self.kinds[key.kind], entry, body, wish.sent if wish.whole else None)
+            self.written(key)
         finally:
             entry.writing = False
             if (waiting := self._wishes.get(key)) is not None:

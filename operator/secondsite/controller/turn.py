@@ -24,6 +24,8 @@ from secondsite.plan.actions import Action, Finding, Plan, Report, Trouble
 
 SOONEST = 0.2
 """Seconds: a due time that has passed already must not make a busy loop."""
+AFTER_DOING = 0.5
+"""Seconds after which a turn follows one whose effect no feed tells."""
 
 _log = logs.get(__name__)
 
@@ -167,6 +169,9 @@ class Turns:
             else:
                 for waiter in self.pending.let_go(grip):
                     self.queue.add(waiter)
+        if receipt is None:
+            # Nothing tells of it, so look again whether it has changed what is to be done.
+            self.queue.later(work.key, self.clocks.steady() + AFTER_DOING)
         _log.debug("performed", object=str(work.key), action=name_of(action))
 
     def _finish(self, work: Work) -> None:

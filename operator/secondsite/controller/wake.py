@@ -48,12 +48,14 @@ class Waker:
 
     def judged(self, key: Key, before: Verdict, verdict: Verdict) -> None:
         """An object's verdict changed: what rolls it up looks again."""
-        if key.kind == TEST and before.conditions.get("Complete") != verdict.conditions.get("Complete"):
+        if key.kind == TEST and before.conditions != verdict.conditions:
             for other in self.catalogue.graph.targets(key) | self._beside(key):
                 self.now(other)
-        for other in self.catalogue.graph.above(key):
-            if other.kind in (POLICY, VAULT):
-                self.later(other, SOON)
+        # The age of the newest point changes all the time, and no roll-up shows it.
+        if (before.ready, before.summary("")) != (verdict.ready, verdict.summary("")):
+            for other in self.catalogue.graph.above(key):
+                if other.kind in (POLICY, VAULT):
+                    self.later(other, SOON)
 
     def news(self, site: SiteKey, kind: str, id_: str) -> None:
         """A site said something new."""
