@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from secondsite.wire.agent import NO_FENCE
 from secondsite.wire.agent import Settings as SiteSettings
@@ -17,8 +18,8 @@ from secondsite.wire.facts import Relation
 from secondsite.wire.inventory import VM, Network, Pool, Site
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Refusal
-from support.lab import SETTINGS, LabPair, running_pair, same_but_time, until
-from support.lab_centres import DB, LEGACY, WEB, large_source_centre
+from support.lab import SETTINGS, LabPair, free_port, running_pair, same_but_time, until
+from support.lab_centres import DB, LEGACY, WEB, large_source_centre, source_centre
 
 FROZEN = SETTINGS.model_copy(update={"interval_seconds": 900})
 
@@ -284,3 +285,40 @@ async def test_every_cycle_is_kept_for_tests_that_ask_for_it(tmp_path: Path) -> 
         assert len(points) >= 5
         gaps = [later.source_time - point.source_time for point, later in itertools.pairwise(points)]
         assert all(timedelta(seconds=0.4) < gap for gap in gaps)
+
+
+async def test_a_vm_that_cannot_be_opened_fails_alone_and_can_be_given_up(pair: LabPair) -> None:
+    await pair.protect(WEB)
+    await pair.protect(DB, "db", disks=2)
+    await pair.source.driver.stop()
+    centre = source_centre()
+    centre["vms"][0]["disks"][0]["size"] = "16MiB"
+    del centre["vms"][1]
+    pair.source.file.write_text(yaml.safe_dump(centre), encoding="utf-8")
+    await pair.source.start()
+    assert (pair.source.driver.state(WEB), pair.source.driver.state(DB)) == ("Error", "Error")
+    assert "disks cannot change" in pair.source.relation(WEB).message
+    assert "not in east.yaml any more" in pair.source.relation(DB).message
+    await pair.source.do(Verb.DISABLE_REPLICATION, WEB)
+    await pair.target.do(Verb.DISABLE_REPLICATION, WEB)
+    await pair.protect(WEB)
+    detail = await pair.target.driver.detail(WEB)
+    assert detail.vm is not None
+    assert detail.vm.disks[0].size_bytes == 16 * 2**20
+
+
+async def test_the_data_port_can_move(pair: LabPair) -> None:
+    await pair.protect()
+    pair.port = free_port()
+    await pair.associate()
+    await pair.more_cycles(2)
+
+
+async def test_a_refresh_takes_up_a_new_vm(pair: LabPair) -> None:
+    centre = source_centre()
+    fresh = dict(centre["vms"][0], id="11111111-0000-4000-8000-000000000009", name="fresh", adapters=[])
+    centre["vms"].append(fresh)
+    pair.source.file.write_text(yaml.safe_dump(centre), encoding="utf-8")
+    await pair.source.do(Verb.REFRESH_INVENTORY, "")
+    assert {vm.name for vm in pair.source.sink.all(VM)} == {"web", "db", "legacy", "fresh"}
+    await pair.protect(fresh["id"], "fresh")

@@ -86,6 +86,37 @@ async def test_kills_during_initial_and_delta_replication(pair: KillablePair) ->
     assert await pair.faults() == []
 
 
+async def test_an_initial_copy_goes_on_where_it_was(pair: KillablePair) -> None:
+    limit = SiteSettings(fence=NO_FENCE, bandwidth_limit_bytes_per_second=4_000_000)
+    await pair.source.tell("apply", limit)
+    await pair.enable(DB, "db", disks=2)
+
+    async def held() -> int:
+        halves = (await pair.target.ask(ask="status"))["halves"]
+        return int(halves[DB]["heldBytes"])
+
+    async def enough() -> bool:
+        return await held() >= 5 * 2**20
+
+    await eventually(enough)
+    for victim in (pair.target, pair.source):
+        before = await held()
+        await victim.kill()
+        await victim.start()
+        assert await pair.source.half(DB) == "InitialReplicationInProgress"
+        assert await held() >= before
+
+    async def more() -> bool:
+        # What is held grows from where it was; a copy from the start would have thrown it away first.
+        now = await held()
+        assert now >= before
+        return now > before
+
+    await eventually(more)
+    await eventually(pair.replicating)
+    assert await pair.faults() == []
+
+
 async def test_a_test_vm_outlives_a_kill_and_is_cleaned_up(pair: KillablePair) -> None:
     await pair.enable(DB, "db", disks=2)
     await eventually(pair.replicating)

@@ -21,7 +21,7 @@ class Answers:
     def __init__(self, estate: Estate) -> None:
         self._estate = estate
         # A point never changes, and reading its log costs a megabyte of verified blocks.
-        self._known: dict[str, tuple[int, int]] = {}
+        self._known: dict[str, dict[str, tuple[int, int]]] = {}
 
     def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
         known = {"status": self._status, "truth": self._truth, "replay": self._replay, "crash": self._crash}
@@ -35,10 +35,21 @@ class Answers:
             "hurry": self._estate.clock.hurry,
             "guests": {vm_id: _record(guest.newest) for vm_id, guest in self._estate.guests.items()},
             "halves": {
-                half.vm_id: {"name": half.vm_name, "side": half.side, "state": half.state}
+                half.vm_id: {
+                    "name": half.vm_name,
+                    "side": half.side,
+                    "state": half.state,
+                    "cycles": half.cycles,
+                    "heldBytes": self._held(half.vm_id),
+                }
                 for half in self._estate.halves.all()
             },
         }
+
+    def _held(self, vm_id: str) -> int:
+        """At the target: bytes of the cycle that is coming in which are durable."""
+        store = self._estate.stores.get(vm_id)
+        return store.store.received_bytes if store else 0
 
     def _truth(self, request: dict[str, Any]) -> dict[str, Any]:
         vm_id = str(request["vmID"])
@@ -47,13 +58,15 @@ class Answers:
             return _guest_truth(guest, vm_id, request.get("sequence"))
         if store is None:
             raise ValueError(f"neither VM {vm_id} nor a replica of it is here")
-        return {"vmID": vm_id, "role": "Target", "points": self._point_truths(store)}
+        return {"vmID": vm_id, "role": "Target", "points": self._point_truths(vm_id, store)}
 
-    def _point_truths(self, store: ReplicaStore) -> list[dict[str, Any]]:
-        found = []
-        for point in store.points():
+    def _point_truths(self, vm_id: str, store: ReplicaStore) -> list[dict[str, Any]]:
+        found, known = [], self._known.get(vm_id, {})
+        points = store.points()
+        self._known[vm_id] = known = {point.id: known[point.id] for point in points if point.id in known}
+        for point in points:
             try:
-                sequence, time_ns = self._newest(store, point)
+                sequence, time_ns = _newest(known, store, point)
             except UnknownPoint:
                 continue
             found.append(
@@ -65,13 +78,6 @@ class Answers:
                 }
             )
         return found
-
-    def _newest(self, store: ReplicaStore, point: RecoveryPoint) -> tuple[int, int]:
-        if point.id not in self._known:
-            names = sorted(store.store.disks)
-            record = newest_record(_reader(store, point.id, names[0]))
-            self._known[point.id] = (record.sequence, record.time_ns) if record else (0, 0)
-        return self._known[point.id]
 
     def _replay(self, request: dict[str, Any]) -> dict[str, Any]:
         vm_id, point = str(request["vmID"]), str(request["point"])
@@ -86,6 +92,14 @@ class Answers:
     def _crash(self, request: dict[str, Any]) -> dict[str, Any]:
         self._estate.primaries[str(request["vmID"])].distrust()
         return {}
+
+
+def _newest(known: dict[str, tuple[int, int]], store: ReplicaStore, point: RecoveryPoint) -> tuple[int, int]:
+    """Number and time of the newest write in a point."""
+    if point.id not in known:
+        record = newest_record(_reader(store, point.id, min(store.store.disks)))
+        known[point.id] = (record.sequence, record.time_ns) if record else (0, 0)
+    return known[point.id]
 
 
 def _guest_truth(guest: Guest, vm_id: str, sequence: object) -> dict[str, Any]:

@@ -7,18 +7,22 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from secondsite import logs
 from secondsite.agent.driver import SiteContext
 from secondsite.agent.lab import datacentre
 from secondsite.agent.lab.clock import LabClock
-from secondsite.agent.lab.engine import PeerClient, TargetStore, TokenBucket
+from secondsite.agent.lab.engine import EngineError, PeerClient, TargetStore, TokenBucket
 from secondsite.agent.lab.guests import Guest, disk_id
 from secondsite.agent.lab.halves import Halves
 from secondsite.agent.lab.primary import Primary
 from secondsite.agent.lab.replica import ReplicaStore
-from secondsite.agent.lab.state import Documents, Half, Replica, SiteSettings
+from secondsite.agent.lab.state import Association, Documents, Half, Replica, SiteSettings
+from secondsite.agent.lab.table import Event, find
 from secondsite.wire.facts import DiskSlot
+
+P = TypeVar("P")
 
 _log = logs.get(__name__)
 
@@ -65,11 +69,11 @@ class Estate:
             self.guests[machine.id] = Guest(machine, self.context.data / "disks" / machine.id)
         for replica in self.documents.all(Replica).values():
             if replica.disks:
-                self.open_store(replica.vm_id)
+                self._try(replica.vm_id, self.open_store, replica.vm_id)
         primaries = [half for half in self.halves.all() if half.side == "Primary"]
         self._forget_tracking_but({half.vm_id for half in primaries})
         for half in primaries:
-            self.open_primary(half)
+            self._try(half.vm_id, self.open_primary, half)
         for guest in self.guests.values():
             guest.start()
 
@@ -89,9 +93,11 @@ class Estate:
         """The primary's side of a half; it goes on with what it was doing."""
         with self._lock:
             if half.vm_id not in self.primaries:
-                guest = self.guests[half.vm_id]
+                guest = self.guests.get(half.vm_id)
+                if guest is None:
+                    raise EngineError(f"VM {half.vm_name} is replicated, but not in {self.path.name} any more")
                 disks = {slot_id(slot): guest.disks[slot_id(slot)] for slot in half.disks}
-                root = self.context.data / "tracking" / half.vm_id
+                root = self._tracking(half.vm_id)
                 self.primaries[half.vm_id] = Primary(half.vm_id, root, disks, self.halves, self.clock, self.client)
             return self.primaries[half.vm_id]
 
@@ -101,6 +107,7 @@ class Estate:
             primary = self.primaries.pop(vm_id, None)
         if primary:
             primary.close(discard=True)
+        shutil.rmtree(self._tracking(vm_id), ignore_errors=True)
 
     def open_store(self, vm_id: str) -> ReplicaStore:
         """The store of a replica, made where there is none."""
@@ -147,6 +154,9 @@ class Estate:
 
     def client(self, half: Half) -> PeerClient:
         """Dials the peer of a half; new connections show the newest certificate."""
+        found = self.documents.get(Association, half.association)
+        if found and found.data_port:
+            return self.dial(half.peer_site, found.data_address, found.data_port)
         return self.dial(half.peer_site, half.peer_address, half.peer_port)
 
     def dial(self, site: str, address: str, port: int) -> PeerClient:
@@ -178,6 +188,22 @@ class Estate:
                 with contextlib.suppress(OSError):
                     found.setdefault(vm_id, {})[slot] = guest.disks[slot_id(slot)].path.stat().st_blocks * 512
         return found
+
+    def _try(self, vm_id: str, opens: Callable[[P], object], what: P) -> None:
+        """One VM that cannot be opened must not take the others with it: its relation fails, and says why."""
+        try:
+            opens(what)
+        except (EngineError, OSError) as error:
+            _log.exception("a VM's replication cannot be opened", vm=vm_id)
+            half = self.halves.get(vm_id)
+            broken = half and find(half.side, half.state, Event.CYCLE_REFUSED, half.look)
+            if broken:
+                self.halves.step(vm_id, Event.CYCLE_REFUSED, failure=str(error))
+            elif half:
+                self.halves.update(vm_id, failure=str(error))
+
+    def _tracking(self, vm_id: str) -> Path:
+        return self.context.data / "tracking" / vm_id
 
     def _forget_tracking_but(self, wanted: set[str]) -> None:
         """A kill between the end of a relation and that of its tracking leaves a map that fits no later relation."""

@@ -80,11 +80,15 @@ class Guest:
 
     def write_one(self) -> Record:
         """One write: the content first, then its record, so that a record never promises what is not there."""
-        seed = self.machine.guest.seed
+        seed, log = self.machine.guest.seed, self._order[0]
         with self._lock:
-            record = layout.next_record(seed, self._last, time.time_ns(), self._sizes)
-            self._order[record.disk].write(layout.slot_offset(record.slot), layout.content(seed, record.sequence))
-            self._order[0].write(layout.ring_offset(record.sequence), record.to_bytes())
+            sequence = self._last.sequence + 1 if self._last else 1
+            disk, slot = layout.place(seed, sequence, self._sizes)
+            self._order[disk].write(layout.slot_offset(slot), layout.content(seed, sequence))
+            # No freeze between the time and the record: one that lacks the record must not be later than its time.
+            with log.lock:
+                record = layout.next_record(self._last, time.time_ns(), disk, slot)
+                log.write(layout.ring_offset(sequence), record.to_bytes())
             self._last = record
         return record
 

@@ -55,10 +55,9 @@ class Record:
         return cls(*RECORD.unpack(data[: RECORD.size])[1:])
 
 
-def next_record(seed: int, before: Record | None, time_ns: int, sizes: Sequence[int]) -> Record:
-    """The record of the write after `before`."""
+def next_record(before: Record | None, time_ns: int, disk: int, slot: int) -> Record:
+    """The record of the write after `before`, into a slot of a disk."""
     sequence = before.sequence + 1 if before else 1
-    disk, slot = place(seed, sequence, sizes)
     return Record(sequence, time_ns, disk, slot, chain(before.chain if before else _GENESIS, sequence, time_ns))
 
 

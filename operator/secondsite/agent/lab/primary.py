@@ -153,9 +153,11 @@ class Primary:
             return
         try:
             self._cycle(half)
-        except Exception as error:  # noqa: BLE001 - whatever it was, a relation never stops trying in silence
+        except Exception:  # noqa: BLE001 - the last line of defence of a thread
+            # Whatever it was, our store perhaps: a relation never stops trying, and never in silence.
             _log.exception("replication cycle broke", vm=half.vm_name)
-            self._halves.update(self.vm_id, failure=repr(error), retry_time=self._clock.now() + self._clock.retry)
+            with self._news:
+                self._news.wait(self._clock.retry.total_seconds())
 
     def _pause(self) -> float | None:
         """Seconds until the next cycle is due; None: not before news."""
@@ -193,6 +195,7 @@ class Primary:
 
     def _delivered(self, half: Half, result: CycleResult, started: datetime) -> None:
         now = self._clock.now()
+        half = self._halves.get(self.vm_id) or half
         # From the freeze on, by one clock: the peer's may be wrong.
         seconds = max(0.0, (now - result.freeze_time).total_seconds())
         window = counters.current(half.window, now, self._clock.monitoring_seconds)
@@ -214,6 +217,7 @@ class Primary:
 
     def _failed(self, half: Half, error: Exception, started: datetime, *, final: bool) -> None:
         now = self._clock.now()
+        half = self._halves.get(self.vm_id) or half
         failures = half.failures + 1
         exhausted = half.state != "Replicating" and failures > self._clock.knobs.initial_retries
         event = Event.CYCLE_REFUSED if final else Event.RETRIES_EXHAUSTED if exhausted else Event.CYCLE_FAILED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from secondsite.agent.lab.clock import LabClock
 from secondsite.agent.lab.engine import Clone, EngineError, RecoveryPoint, TargetStore
 from secondsite.agent.lab.halves import Halves
 from secondsite.agent.lab.table import Event
+from secondsite.wire.problems import Refusal
 
 _log = logs.get(__name__)
 
@@ -86,6 +88,14 @@ class ReplicaStore:
 
     def _committed(self, point: RecoveryPoint) -> None:
         """In the data port's thread, the point is durable: count it, and leave the rest to our own thread."""
+        try:
+            self._count(point)
+        except (Refusal, sqlite3.Error):
+            # The point is there all the same; the next one, or a restart, finds out what it has made of us.
+            _log.exception("a recovery point was not counted", vm=self.vm_id, point=point.id)
+        self._work.set()
+
+    def _count(self, point: RecoveryPoint) -> None:
         half = self._halves.get(self.vm_id)
         if half is None:
             return
@@ -105,7 +115,6 @@ class ReplicaStore:
         else:
             delivered = window.delivered(point.bytes, seconds, interval)
             self._halves.update(self.vm_id, window=delivered, **noted)
-        self._work.set()
 
     def _run(self) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import cast
 
 from secondsite.agent.driver import Command
@@ -114,8 +115,9 @@ class SourceVerbs:
     def disable(self, command: Command) -> Result:
         """Remove-VMReplication on the primary: the other half stays and finds out for itself."""
         half = self._half(command.vm_id, Event.DISABLE)
-        with self._primary(half).quiet():
-            self._estate.halves.require(half.vm_id, half.vm_name, Event.DISABLE)
+        primary = self._estate.primaries.get(half.vm_id)
+        # Where it could not even be opened, giving it up is what is left to do.
+        with primary.quiet() if primary else contextlib.nullcontext():
             self._estate.halves.step(half.vm_id, Event.DISABLE)
         self._estate.close_primary(half.vm_id)
         return {}
