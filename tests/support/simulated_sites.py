@@ -29,6 +29,7 @@ from secondsite.wire.arguments import (
     StopTestFailover,
     UpdateSettings,
 )
+from secondsite.wire.base import Message
 from secondsite.wire.facts import (
     AdapterSetting,
     DiskSlot,
@@ -116,14 +117,14 @@ def _command(world: VMWorld, command: Command) -> VMWorld:
 
 
 def _keep_books(world: VMWorld, command: Command, ledger: Ledger) -> VMWorld:
-    view, owner = _view(world, command.site), getattr(command.arguments, "owner", None)
+    view, owner = _view(world, command.site), _owner(command.arguments)
     releasing = command.verb in (Verb.DISABLE_REPLICATION, Verb.REMOVE_REPLICA)
     after = msgspec.structs.replace(
         ledger,
         epoch=max(ledger.epoch, command.epoch),
         released_epoch=command.epoch if releasing else ledger.released_epoch,
         changes=ledger.changes + 1,
-        owner=Owner(owner.vault, owner.control_plane) if owner is not None else ledger.owner,
+        owner=owner or ledger.owner,
     )
     done = Operation(
         key=f"{command.site}-{ledger.changes}",
@@ -144,6 +145,12 @@ def _keep_books(world: VMWorld, command: Command, ledger: Ledger) -> VMWorld:
         return world
     marked = msgspec.structs.replace(half, owner=after.owner or half.owner, epoch=after.epoch, changes=after.changes)
     return _relation(world, command.site, marked)
+
+
+def _owner(arguments: Message) -> Owner | None:
+    if not isinstance(arguments, PrepareReplica | EnableReplication):
+        return None
+    return Owner(arguments.owner.vault, arguments.owner.control_plane)
 
 
 def _prepare(world: VMWorld, command: Command, _: Relation | None) -> VMWorld:

@@ -50,7 +50,7 @@ def owed(picture: Picture) -> tuple[Step, ...]:
     """The steps left, in order. Empty: nothing was enabled, or everything was given up."""
     if FINALIZER not in picture.world.vm.finalizers or picture.world.rival:
         return ()
-    return (*_owed_by_source(picture), *_owed_by_target(picture))
+    return (*_test(picture), *_owed_by_source(picture), *_owed_by_target(picture))
 
 
 def plan(picture: Picture) -> Plan:
@@ -82,6 +82,13 @@ def blocker(picture: Picture, steps: tuple[Step, ...]) -> str:
     return ""
 
 
+def _test(picture: Picture) -> tuple[Step, ...]:
+    """A test VM of ours at the target: first of all, since its test would go on asking after it."""
+    half, view = picture.target, picture.world.target
+    there = isinstance(half, Relation) and half.test_vm is not None and picture.claim(half) == "Ours"
+    return (Step(Verb.STOP_TEST_FAILOVER, view.name),) if view is not None and there else ()
+
+
 def _owed_by_source(picture: Picture) -> tuple[Step, ...]:
     site = picture.world.source.name
     if picture.source is UNKNOWN:
@@ -101,7 +108,6 @@ def _owed_by_target(picture: Picture) -> tuple[Step, ...]:
     holds, delete = _holds(picture, half, view), _removal(picture)
     ours = isinstance(half, Relation) and holds
     steps = (
-        (Verb.STOP_TEST_FAILOVER, ours and isinstance(half, Relation) and half.test_vm is not None),
         (Verb.DISABLE_REPLICATION, holds),
         (RELEASE_ADDRESSES, bool(release(picture.vm_id, view))),
         (Verb.REMOVE_REPLICA, bool(delete) and (ours or (half is None and _is_our_replica(picture, view)))),
@@ -150,7 +156,7 @@ def _carry_out(picture: Picture, step: Step) -> Plan:
         arguments,
         expects=(state,),
         why=(_WHY, f"{step.label}."),
-        epoch=picture.commanded,
+        epoch=max(picture.commanded, 1),
     )
     return Plan(made.actions, made.due or deadline(picture), made.waiting)
 

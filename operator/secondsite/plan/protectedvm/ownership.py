@@ -77,7 +77,7 @@ def _left_over(picture: Picture, half: Half, view: SiteView, peer: SiteView) -> 
     why = (R.ENABLING, f"Removing what an earlier protection left at site {view.name}.")
     if half.test_vm is not None:
         return wait(R.ENABLING, f"A test VM of an earlier protection is still at site {view.name}.")
-    epoch = picture.ledger(view).epoch or half.epoch
+    epoch = max(picture.ledger(view).epoch, half.epoch, 1)
     return order(picture, view, Verb.DISABLE_REPLICATION, Removal(), expects=(half.state,), why=why, epoch=epoch)
 
 

@@ -39,24 +39,35 @@ def _by_id(world: VMWorld) -> Resolved | None:
 def _by_name(world: VMWorld) -> Resolved | None:
     if not world.source.known:
         return None
-    ids = world.source.vms_by_name.get((world.vm.spec.vm.cloud, world.vm.spec.vm.name or ""), ())
-    if len(ids) > 1:
-        return Resolved(problem=_ambiguous(world, ids))
-    return Resolved(ids[0], world.source.vms.get(ids[0])) if ids else None
+    ids = _namesakes(world)
+    return Resolved(ids[0], world.source.vms.get(ids[0])) if len(ids) == 1 else None
+
+
+def _namesakes(world: VMWorld) -> tuple[str, ...]:
+    return world.source.vms_by_name.get((world.vm.spec.vm.cloud, world.vm.spec.vm.name or ""), ())
 
 
 def _by_relation(world: VMWorld) -> Resolved | None:
-    """The machine cannot be asked for or is gone, but a half that we own bears its name: there is that to deal with."""
+    """The name says too much or nothing, but one relation of ours bears it: that VM is the one that was protected."""
     ids = {relation.vm_id for relation in _own_relations(world)}
-    problem = _missing(world) if world.source.known else _unknown(world)
-    return Resolved(ids.pop(), None, problem) if len(ids) == 1 else None
+    if len(ids) != 1:
+        return None
+    vm_id = ids.pop()
+    if world.source.known and vm_id in _namesakes(world):
+        return Resolved(vm_id, world.source.vms.get(vm_id))
+    return Resolved(vm_id, None, _missing(world) if world.source.known else _unknown(world))
+
+
+def _ambiguous(world: VMWorld) -> Resolved | None:
+    ids = _namesakes(world) if world.source.known else ()
+    return Resolved(problem=_twins(world, ids)) if len(ids) > 1 else None
 
 
 def _unheard(world: VMWorld) -> Resolved | None:
     return None if world.source.known else Resolved(problem=_unknown(world))
 
 
-_CHAIN = (_by_id, _by_name, _by_relation, _unheard)
+_CHAIN = (_by_id, _by_name, _by_relation, _ambiguous, _unheard)
 
 
 def _own_relations(world: VMWorld) -> Iterator[Relation]:
@@ -110,7 +121,7 @@ def _misplaced(world: VMWorld, vm: VM) -> Problem | None:
     )
 
 
-def _ambiguous(world: VMWorld, ids: tuple[str, ...]) -> Problem:
+def _twins(world: VMWorld, ids: tuple[str, ...]) -> Problem:
     spec = world.vm.spec.vm
     return Problem(
         ProtectedVMReason.VM_NAME_NOT_UNIQUE,
