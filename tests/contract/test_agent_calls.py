@@ -56,13 +56,28 @@ async def start(operator: Caller, key: str, request: OperationRequest) -> Answer
     return await operator.put(f"/v1/operations/{key}", request)
 
 
+async def ended(operator: Caller, key: str) -> Answer:
+    """How it ended. Waits at the feed, as an operator does."""
+    page = await operator.changes()
+    while not any(isinstance(e.facts, Operation) and e.id == key and e.facts.end_time for e in page.entries):
+        page = await operator.changes(page.cursor, 10)
+    return await operator.get(f"/v1/operations/{key}")
+
+
+async def finish(operator: Caller, key: str, request: OperationRequest) -> Answer:
+    """Begin it and wait for its end: quick verbs answer with it at once, but no test may count on the time."""
+    answer = await start(operator, key, request)
+    assert answer.status == 200, answer.body
+    return await ended(operator, key)
+
+
 def refused(answer: Answer, code: Code) -> None:
     assert (answer.code, answer.status) == (code, STATUS[code]), answer.body
     assert answer.json["detail"]
 
 
 async def test_a_command_is_done_and_its_effects_stand_in_the_feed(operator: Caller) -> None:
-    answer = await start(operator, "k1", command(Verb.ENABLE_REPLICATION, expects=("Disabled",), arguments=ENABLE))
+    answer = await finish(operator, "k1", command(Verb.ENABLE_REPLICATION, expects=("Disabled",), arguments=ENABLE))
     assert (answer.json["state"], answer.json["result"]) == ("Succeeded", {"performed": "EnableReplication"})
     page = await operator.changes()
     assert int(page.cursor.split(".")[1]) >= answer.json["revision"]
@@ -81,7 +96,7 @@ async def test_a_command_is_done_and_its_effects_stand_in_the_feed(operator: Cal
 async def test_repeating_a_key_begins_nothing_and_gives_the_first_answer(
     operator: Caller, driver: MemoryDriver
 ) -> None:
-    first = await start(operator, "k1", command())
+    first = await finish(operator, "k1", command())
     another_process = FENCE.model_copy(update={"term": 4, "holder": "operator-b"})
     again = await start(operator, "k1", command(fence=another_process, expects=("Error",), deadline_seconds=7))
     assert again.json["result"] == first.json["result"]
@@ -93,20 +108,21 @@ async def test_repeating_a_key_while_it_runs_begins_nothing(operator: Caller, dr
     driver.holding = True
     answers = await asyncio.gather(*(start(operator, "k1", command()) for _ in range(5)))
     assert {answer.json["state"] for answer in answers} == {"Running"}
+    refused(await start(operator, "k1", command(Verb.RESUME)), Code.KEY_REUSED)
     driver.go.set()
-    await eventually_ended(operator, "k1", "Succeeded")
+    assert (await ended(operator, "k1")).json["state"] == "Succeeded"
     assert len(driver.commands) == 1
 
 
 async def test_a_known_key_with_another_body_is_refused(operator: Caller, driver: MemoryDriver) -> None:
-    await start(operator, "k1", command())
+    await finish(operator, "k1", command())
     for other in (command(Verb.RESUME), command(attempt=2), command(intent="i2"), command(vm_id=OTHER_VM)):
         refused(await start(operator, "k1", other), Code.KEY_REUSED)
     assert len(driver.commands) == 1
 
 
 async def test_fences(operator: Caller, driver: MemoryDriver) -> None:
-    await start(operator, "k1", command())
+    await finish(operator, "k1", command())
     lower = FENCE.model_copy(update={"term": 2})
     answer = await start(operator, "k2", command(fence=lower))
     refused(answer, Code.FENCED)
@@ -145,26 +161,26 @@ async def test_one_command_at_a_time_per_vm(operator: Caller, driver: MemoryDriv
     refused(await start(operator, "k2", command(Verb.RESUME)), Code.BUSY)
     assert (await start(operator, "k3", command(vm_id=OTHER_VM))).json["state"] == "Running"
     driver.go.set()
-    await eventually_ended(operator, "k1", "Succeeded")
-    assert (await start(operator, "k2", command(Verb.RESUME))).json["state"] == "Succeeded"
+    assert (await ended(operator, "k1")).json["state"] == "Succeeded"
+    assert (await finish(operator, "k2", command(Verb.RESUME))).json["state"] == "Succeeded"
 
 
 async def test_epochs_only_rise(operator: Caller) -> None:
     enable = command(Verb.ENABLE_REPLICATION, epoch=5, arguments=ENABLE)
-    await start(operator, "k1", enable)
+    await finish(operator, "k1", enable)
     refused(await start(operator, "k2", command(epoch=4)), Code.STALE_EPOCH)
-    await start(operator, "k3", command(Verb.DISABLE_REPLICATION, epoch=5))
+    await finish(operator, "k3", command(Verb.DISABLE_REPLICATION, epoch=5))
     ledgers = [entry.facts for entry in (await operator.changes()).entries if isinstance(entry.facts, Ledger)]
     assert [(ledger.epoch, ledger.released_epoch) for ledger in ledgers] == [(5, 5)]
     assert not any(isinstance(entry.facts, Relation) for entry in (await operator.changes()).entries)
     refused(await start(operator, "k4", enable.model_copy(update={"intent": "i2"})), Code.STALE_EPOCH)
-    again = await start(operator, "k5", enable.model_copy(update={"epoch": 6}))
+    again = await finish(operator, "k5", enable.model_copy(update={"epoch": 6}))
     assert again.json["state"] == "Succeeded"
 
 
 async def test_a_failure_has_the_drivers_code_and_changes_nothing(operator: Caller, driver: MemoryDriver) -> None:
     driver.fails = Refusal(Code.STORAGE_EXHAUSTED, "no room", remedy="make some")
-    answer = (await start(operator, "k1", command())).json
+    answer = (await finish(operator, "k1", command())).json
     assert [answer[name] for name in ("state", "code", "message", "remedy")] == [
         "Failed",
         "StorageExhausted",
@@ -176,7 +192,7 @@ async def test_a_failure_has_the_drivers_code_and_changes_nothing(operator: Call
 
 async def test_an_unexpected_error_of_the_driver_is_unknown_not_failed(operator: Caller, driver: MemoryDriver) -> None:
     driver.fails = ZeroDivisionError("oops")
-    answer = (await start(operator, "k1", command())).json
+    answer = (await finish(operator, "k1", command())).json
     assert (answer["state"], answer["code"]) == ("Interrupted", "Internal")
 
 
@@ -185,7 +201,7 @@ async def test_abandoning_frees_the_vm(operator: Caller, driver: MemoryDriver) -
     await start(operator, "k1", command())
     assert (await operator.delete("/v1/operations/k1")).json["state"] == "Abandoned"
     driver.holding = False
-    assert (await start(operator, "k2", command(attempt=2))).json["state"] == "Succeeded"
+    assert (await finish(operator, "k2", command(attempt=2))).json["state"] == "Succeeded"
     assert (await operator.delete("/v1/operations/k2")).json["state"] == "Succeeded"
     refused(await operator.delete("/v1/operations/k9"), Code.NOT_FOUND)
 
@@ -200,23 +216,26 @@ async def test_a_driver_that_does_not_let_go_is_not_waited_for(operator: Caller,
 async def test_a_deadline_abandons(operator: Caller, driver: MemoryDriver) -> None:
     driver.holding = True
     await start(operator, "k1", command(deadline_seconds=1))
-    answer = await eventually_ended(operator, "k1", "Abandoned")
+    answer = await ended(operator, "k1")
+    assert answer.json["state"] == "Abandoned"
     assert "deadline" in answer.json["message"]
 
 
 async def test_progress_is_told_while_it_runs(operator: Caller, driver: MemoryDriver) -> None:
     driver.holding = True
-    answer = await start(operator, "k1", command())
+    await start(operator, "k1", command())
+    await driver.reached.wait()
+    answer = await operator.get("/v1/operations/k1")
     assert (answer.json["percent"], answer.json["message"]) == (40, "waiting to be let go")
     facts = [entry.facts for entry in (await operator.changes()).entries if isinstance(entry.facts, Operation)]
     assert [(fact.state, fact.percent) for fact in facts] == [("Running", 40)]
 
 
 async def test_served_requests_are_remembered(operator: Caller) -> None:
-    await start(operator, "k0", command(Verb.ENABLE_REPLICATION, arguments=ENABLE))
-    await start(operator, "k1", command(intent="t1", request=Request(name="synchronize", token="t1")))
+    await finish(operator, "k0", command(Verb.ENABLE_REPLICATION, arguments=ENABLE))
+    await finish(operator, "k1", command(intent="t1", request=Request(name="synchronize", token="t1")))
     refresh = command(Verb.REFRESH_INVENTORY, vm_id="", request=Request(name="refreshInventory", token="t2"))
-    assert (await start(operator, "k2", refresh)).json["state"] == "Succeeded"
+    assert (await finish(operator, "k2", refresh)).json["state"] == "Succeeded"
     served = {
         type(e.facts).__name__: getattr(e.facts, "served_requests", None) for e in (await operator.changes()).entries
     }
@@ -301,12 +320,12 @@ async def test_what_cannot_be_stored_does_not_begin_and_what_began_ends(
     answers = {f"k{n}": await start(operator, f"k{n}", command(vm_id=f"vm{n}", intent="x" * 250)) for n in range(40)}
     refused(answers["k39"], Code.STORAGE_EXHAUSTED)
     begun = [key for key, answer in answers.items() if answer.status == 200]
-    assert [told.key for told in driver.commands] == begun
     await site.agent.store.run(partial(limit, pages=1_000_000))
     for key in begun:
-        await eventually_ended(operator, key, "Succeeded")
+        assert (await ended(operator, key)).json["state"] == "Succeeded"
+    assert [told.key for told in driver.commands] == begun
     assert (await operator.get("/v1/agent")).json["operationsBegun"] == len(begun)
-    assert (await start(operator, "k39", command(vm_id="vm39"))).json["state"] == "Succeeded"
+    assert (await finish(operator, "k39", command(vm_id="vm39"))).json["state"] == "Succeeded"
 
 
 async def test_certificates_of_others_are_not_there_yet(operator: Caller, vault: Vault) -> None:
@@ -326,7 +345,7 @@ async def test_a_defect_answers_internal_and_the_agent_goes_on(
 
 
 async def test_one_vm_whole(operator: Caller) -> None:
-    await start(operator, "k1", command(Verb.ENABLE_REPLICATION, arguments=ENABLE))
+    await finish(operator, "k1", command(Verb.ENABLE_REPLICATION, arguments=ENABLE))
     whole = (await operator.get(f"/v1/vms/{VM_ID}")).json
     assert whole["relation"]["changes"] == 1
     assert [op["key"] for op in whole["operations"]] == ["k1"]
@@ -338,14 +357,3 @@ async def test_checks_are_the_drivers_and_the_agents_own(operator: Caller) -> No
     checks = {check["check"]: check["verdict"] for check in (await operator.get("/v1/checks")).json["checks"]}
     names = ("DataFolder", "DataFolderSpace", "Clock", "Certificate", "Memory")
     assert checks == dict.fromkeys(names, "Passed")
-
-
-async def eventually_ended(operator: Caller, key: str, state: str) -> Answer:
-    """Waits at the feed, as an operator does."""
-    cursor = ""
-    for _ in range(100):
-        page = await operator.changes(cursor, 5)
-        cursor = page.cursor
-        if any(isinstance(e.facts, Operation) and e.id == key and e.facts.state == state for e in page.entries):
-            return await operator.get(f"/v1/operations/{key}")
-    raise AssertionError(f"{key} did not become {state}")

@@ -65,6 +65,7 @@ async def test_a_registered_agent_shows_its_certificate_and_serves(tmp_path: Pat
         assert (operator.gate.seen.name.role, operator.gate.seen.key_fingerprint) == (Role.AGENT, pinned)
         assert (await operator.changes()).whole
         id_ = info["id"]
+    assert [path.name for path in (tmp_path / "identity").iterdir()] == ["identity.json"]
     # The next start needs no bundle.
     async with running(tmp_path, MemoryDriver()) as agent:
         info = (await agent.caller(vault).get("/v1/agent")).json

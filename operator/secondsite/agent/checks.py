@@ -46,12 +46,14 @@ def _free_space(data: Path) -> Check:
 
 
 def _clock(peer: Peer, newest_end: datetime | None, now: datetime) -> Check:
-    known = max(filter(None, (peer.not_before, newest_end)))
+    known, here = max(filter(None, (peer.not_before, newest_end))), f"It is {now:%Y-%m-%dT%H:%M:%SZ} here"
+    if now >= known:
+        return Check(check="Clock", verdict=Verdict.PASSED, message=here)
     return Check(
         check="Clock",
-        verdict=Verdict.PASSED if now >= known else Verdict.FAILED,
-        message=f"It is {now:%Y-%m-%dT%H:%M:%SZ} here; it was {known:%Y-%m-%dT%H:%M:%SZ} before",
-        remedy="" if now >= known else "Set the clock of this machine and keep it in time with NTP.",
+        verdict=Verdict.FAILED,
+        message=f"{here}, but it was {known:%Y-%m-%dT%H:%M:%SZ} before",
+        remedy="Set the clock of this machine and keep it in time with NTP.",
     )
 
 

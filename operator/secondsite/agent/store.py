@@ -110,7 +110,7 @@ def _attempt(connection: sqlite3.Connection, change: Change[Any]) -> Any:
     connection.execute("SAVEPOINT change")
     try:
         outcome = change(connection)
-    except Exception as error:  # noqa: BLE001 - it belongs to whoever asked
+    except Exception as error:
         if not connection.in_transaction:
             # A full disk makes SQLite roll back the whole batch by itself.
             raise sqlite3.OperationalError(str(error)) from error
