@@ -13,6 +13,7 @@ from secondsite.wire.operations import OperationRequest, operation_key
 
 _FIRST_PAUSE = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(minutes=5)
+_UNSUCCESSFUL = ("Failed", "Interrupted", "Abandoned")
 
 
 def attempt_of(command: Command, ran: tuple[Operation, ...]) -> int:
@@ -20,15 +21,15 @@ def attempt_of(command: Command, ran: tuple[Operation, ...]) -> int:
     latest = max(_same(command, ran), key=lambda op: op.attempt, default=None)
     if latest is None:
         return 1
-    return latest.attempt + (latest.state in ("Failed", "Interrupted", "Abandoned"))
+    return latest.attempt + (latest.state in _UNSUCCESSFUL)
 
 
 def check_due(command: Command, ran: tuple[Operation, ...], now: datetime) -> None:
-    """Raises NotYet while the pause after the last failed attempt lasts; pauses double up to five minutes.
+    """Raises NotYet while the pause after the last attempt without success lasts; pauses double up to five minutes.
 
     `now` is by the site's clock, like the times of its operations.
     """
-    failed = [op for op in _same(command, ran) if op.state in ("Failed", "Abandoned") and op.end_time is not None]
+    failed = [op for op in _same(command, ran) if op.state in _UNSUCCESSFUL and op.end_time is not None]
     if not failed:
         return
     last = failed[-1]

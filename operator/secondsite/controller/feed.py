@@ -82,6 +82,9 @@ class Feeds:
                 await self._visit(key)
                 failures = 0
             except NotYet as error:
+                if self._sites.mirror(key).contact.answer == "Reachable":
+                    # The authority is gone: nobody listens to this site any more.
+                    self._failed(key, error)
                 await asyncio.sleep(error.delay)
                 continue
             except SecondsiteError as error:
@@ -99,6 +102,9 @@ class Feeds:
         """One conversation: who are you, and what is new, until it breaks off."""
         if self._clients.orphaned(self._wanted[key]):
             self._sites.foreign(key, await vault_at(self._wanted[key].spec.endpoint))
+        else:
+            # A probe from before there was an authority says nothing about who answers should it be lost.
+            self._sites.foreign(key, None)
         dialled = self._clients.of(self._wanted[key])
         registered = await self._meet(key, dialled)
         if not registered:

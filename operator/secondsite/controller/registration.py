@@ -40,7 +40,10 @@ class Registrar:
         self._clients = clients
 
     async def issue(self, site: Site, vault: Vault, token: str) -> None:
-        """Record a bundle as outstanding, then hand it out; a crash in between leaves one that nobody has."""
+        """Hand a bundle out, then record it as outstanding: unrecorded it opens nothing, and the next turn replaces it.
+
+        The other way round a crash in between would leave a record that keeps everybody waiting for a missing Secret.
+        """
         keys = self._clients.keys(site)
         now = utc_now()
         bundle = issue_bundle(
@@ -54,8 +57,8 @@ class Registrar:
             expiry_time=now + timedelta(hours=vault.spec.registration_key_validity_hours),
         )
         outstanding = Registration(bundle.serial, bundle.expiry_time, site.uid, site.spec.endpoint, token)
-        await self._authorities.change(_vault_of(site), lambda now: now.with_registration(site.name, outstanding))
         await self._write_secret(site, bundle.to_json())
+        await self._authorities.change(_vault_of(site), lambda now: now.with_registration(site.name, outstanding))
         _log.info("registration_issued", site=site.name, serial=bundle.serial)
 
     async def redeem(self, site: Site, vault: Vault) -> None:
@@ -66,9 +69,10 @@ class Registrar:
         dialled = self._clients.once(site)
         try:
             await dialled.client.info()
-            self._check_bootstrap(site, dialled.peer)
+            bundle = self._check_bootstrap(site, dialled.peer)
             key = await self._requested(site, dialled)
-            await self._authorities.change(_vault_of(site), lambda now: _bind(now, site, fingerprint(key)))
+            _check_pin(site, fingerprint(key))
+            await self._authorities.change(_vault_of(site), lambda now: _bind(now, site, bundle, fingerprint(key)))
             await self._install(site, vault, dialled.client, key)
         finally:
             await dialled.client.close()
@@ -101,7 +105,8 @@ class Registrar:
                 raise
         await self._authorities.change(_vault_of(site), lambda now: _spend(now, site))
 
-    def _check_bootstrap(self, site: Site, peer: Peer | None) -> None:
+    def _check_bootstrap(self, site: Site, peer: Peer | None) -> str:
+        """The serial of the bundle, which is outstanding."""
         outstanding = self._clients.keys(site).registrations.get(site.name)
         if peer is None or peer.name.role is not Role.BOOTSTRAP:
             raise NotYet(f"Site {site.name} shows no bundle", delay=5)
@@ -123,20 +128,12 @@ class Registrar:
                 _ASK,
                 reason="BundleForOther",
             )
+        return outstanding.serial
 
     async def _requested(self, site: Site, dialled: Dialled) -> PublicKey:
         """The key that the site made; the names in its request count for nothing."""
         request = IdentityRequest(vault_id=dialled.trust.vault_id, site=site.name)
-        key = requested_key((await dialled.client.request_certificate(request)).certificate_request)
-        pin = site.spec.agent_key_fingerprint
-        if pin and pin != fingerprint(key):
-            raise SpecRefused(
-                f"The agent at {site.spec.endpoint} has the key {fingerprint(key)}, "
-                f"spec.agentKeyFingerprint of site {site.name} says {pin}",
-                "Somebody else may answer at that address. Compare with what `secondsite agent run` printed.",
-                reason="KeyPinMismatch",
-            )
-        return key
+        return requested_key((await dialled.client.request_certificate(request)).certificate_request)
 
     async def _install(self, site: Site, vault: Vault, client: AgentClient, key: PublicKey) -> None:
         keys = self._clients.keys(site)
@@ -181,10 +178,22 @@ def _vault_of(site: Site) -> tuple[str, str]:
     return site.namespace, site.spec.vault_ref.name
 
 
-def _bind(keys: VaultKeys, site: Site, key: str) -> VaultKeys:
+def _check_pin(site: Site, key: str) -> None:
+    """The pin is of the key that registers: each renewal makes a new one, and is asked for over a proven identity."""
+    pin = site.spec.agent_key_fingerprint
+    if pin and pin != key:
+        raise SpecRefused(
+            f"The agent at {site.spec.endpoint} has the key {key}, "
+            f"spec.agentKeyFingerprint of site {site.name} says {pin}",
+            "Somebody else may answer at that address. Compare with what `secondsite agent run` printed.",
+            reason="KeyPinMismatch",
+        )
+
+
+def _bind(keys: VaultKeys, site: Site, bundle: str, key: str) -> VaultKeys:
     """Bind the outstanding bundle to one key, for good. Raises SpecRefused when it is bound to another."""
     outstanding = keys.registrations.get(site.name)
-    if outstanding is None or not outstanding.serial:
+    if outstanding is None or outstanding.serial != bundle:
         raise SpecRefused(f"The bundle of site {site.name} is not outstanding any more", _ASK, reason="BundleSpent")
     if outstanding.bound_key and outstanding.bound_key != key:
         raise SpecRefused(

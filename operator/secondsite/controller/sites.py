@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -15,8 +15,8 @@ from secondsite.wire.facts import Ledger, Operation, Relation
 from secondsite.wire.feed import Changes, Item
 from secondsite.wire.inventory import VM, Association, Network, Pool, Site, TestNetwork, Tombstone
 
-_KEPT_OPERATIONS = 40
-"""Ended operations remembered per VM; the site itself remembers them for more than a year."""
+_ENDED_INSTANCES = 8
+"""How many former processes of an agent are remembered: no command waits longer than a few restarts."""
 
 
 @dataclass
@@ -36,6 +36,8 @@ class SiteMirror:
     suspended: bool = False
     instance: str = ""
     cursor: str = ""
+    ended: deque[str] = field(default_factory=lambda: deque(maxlen=_ENDED_INSTANCES))
+    """Instances that were followed by another."""
     site: Site | None = None
     relations: dict[str, Relation] = field(default_factory=dict)
     vms: dict[str, VM] = field(default_factory=dict)
@@ -82,7 +84,11 @@ class SiteMirror:
     def take(self, page: Changes) -> list[tuple[str, str]]:
         """Take in one page; returns (type, id) of what changed."""
         if page.instance != self.instance:
-            # Another agent process: a whole answer of its forerunner that was cut off counts for nothing.
+            # Another agent process: what its forerunner said counts for nothing until it has told everything itself.
+            self.ended.append(self.instance)
+            self.synced = False
+        if page.instance != self.instance or page.begins:
+            # Names of a whole answer that was cut off would keep alive what went meanwhile.
             self._named = defaultdict(set)
         changed = [news for entry in page.entries if (news := self._take_entry(entry, whole=page.whole))]
         if page.whole and not page.more:
@@ -156,8 +162,8 @@ class SiteMirror:
             return
         others = [op for op in self.operations.get(operation.vm_id, ()) if op.key != operation.key]
         mine = [now] if isinstance(now, Operation) else []
-        ordered = sorted([*others, *mine], key=lambda op: (op.start_time, op.attempt))
-        self.operations[operation.vm_id] = tuple(ordered[-_KEPT_OPERATIONS:])
+        # All that the site shows: it is asked again for what it has dropped, and would be for ever for what we dropped.
+        self.operations[operation.vm_id] = tuple(sorted([*others, *mine], key=lambda op: (op.start_time, op.attempt)))
 
 
 def _subject(id_: str, facts: object, before: object) -> str:
@@ -230,12 +236,13 @@ class Sites:
     def reached(self, namespace: str, receipt: Receipt) -> bool:
         """Whether the mirror shows what the receipt stands for; an instance that has ended shows nothing more."""
         mirror = self._mirrors.get((namespace, receipt.site))
-        if mirror is None or (mirror.instance and mirror.instance != receipt.instance):
+        if mirror is None or receipt.instance in mirror.ended:
             return True
-        return mirror.revision >= receipt.revision
+        # A receipt may be of a process that the feed has not met yet.
+        return mirror.instance == receipt.instance and mirror.revision >= receipt.revision
 
-    def foreign(self, key: SiteKey, vault_id: str) -> None:
-        """Note what a probe found while we hold no authority: the vault whose agent answers, or empty."""
+    def foreign(self, key: SiteKey, vault_id: str | None) -> None:
+        """Note what a probe found while we hold no authority: the vault whose agent answers, or empty; None: none."""
         mirror = self.mirror(key)
         if mirror.foreign != vault_id:
             mirror.foreign = vault_id
