@@ -91,7 +91,8 @@ class TargetVerbs:
     def configure(self, command: Command) -> Result:
         """Adapters as planned; they stay disconnected until a failover."""
         wish = cast("arguments.ConfigureReplica", command.arguments)
-        self._require(command, Event.CONFIGURE)
+        self._half(command, Event.CONFIGURE)
+        self._estate.halves.require(command.vm_id, command.vm_id, Event.CONFIGURE)
         for plan in wish.adapters:
             if plan.network:
                 self._resources.network(plan.network)
@@ -105,14 +106,14 @@ class TargetVerbs:
 
     def suspend(self, command: Command) -> Result:
         """Suspend-VMReplication: the next cycle is refused, and the primary's side falls into Error."""
-        half = self._require(command, None)
+        half = self._half(command, Event.SUSPEND)
         if not (command.resumed and half.state == "Suspended"):
             self._estate.halves.step(command.vm_id, Event.SUSPEND)
         return {}
 
     def resume(self, command: Command) -> Result:
         """Resume-VMReplication: cycles are taken again; the primary's side has to be resumed by itself."""
-        half = self._require(command, None)
+        half = self._half(command, Event.RESUME)
         if not (command.resumed and half.state == "Replicating"):
             self._estate.halves.step(command.vm_id, Event.RESUME)
         return {}
@@ -136,11 +137,11 @@ class TargetVerbs:
         self._reporter.inventory()
         return {}
 
-    def _require(self, command: Command, event: Event | None) -> Half:
+    def _half(self, command: Command, event: Event) -> Half:
+        """The half that an event is for. Raises Refusal where there is none."""
         half = self._estate.halves.get(command.vm_id)
-        if event or half is None:
-            self._estate.halves.require(command.vm_id, command.vm_id, event or Event.SUSPEND)
         if half is None:
+            self._estate.halves.require(command.vm_id, command.vm_id, event)
             raise Refusal(Code.NOT_FOUND, f"VM {command.vm_id} has no replica at this site")
         return half
 

@@ -1,0 +1,157 @@
+"""What the halves do when the other site is away, and what they find after a death at the worst moment."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from secondsite.agent.lab.state import Documents, Half
+from secondsite.wire.facts import State
+from secondsite.wire.operations import Verb
+from secondsite.wire.problems import Code, Refusal
+from support.lab import LabPair, LabSite, running_pair, until
+from support.lab_centres import DB, WEB, source_centre
+
+NOT_BUILT = (
+    Verb.EXPORT_INITIAL_REPLICATION,
+    Verb.IMPORT_INITIAL_REPLICATION,
+    Verb.RESYNCHRONIZE,
+    Verb.STOP_RESYNCHRONIZE,
+)
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[LabPair]:
+    async with running_pair(tmp_path) as found:
+        yield found
+
+
+def put_back(site: LabSite, state: State, **changes: object) -> None:
+    """As if the agent had died before it noted the last transition."""
+    documents = Documents(site.data / "lab.db")
+    half = documents.get(Half, WEB)
+    assert half is not None
+    documents.put(WEB, msgspec.structs.replace(half, state=state, **changes))
+    documents.close()
+
+
+async def test_an_absent_target_is_tried_again_until_it_is_back(pair: LabPair) -> None:
+    await pair.protect()
+    await pair.target.driver.stop()
+    await until(lambda: "cannot-deliver" in pair.source.relation().health_reasons)
+    fact = pair.source.relation()
+    assert (fact.state, fact.health) == ("Replicating", "Critical")
+    assert "refused" in fact.message
+    await pair.target.start()
+    await pair.more_cycles(2)
+    fact = pair.source.relation()
+    assert "cannot-deliver" not in fact.health_reasons
+    assert "missed-over-20-percent" in fact.health_reasons
+    await pair.source.do(Verb.RESET_STATISTICS, WEB)
+    assert pair.source.relation().health == "Normal"
+    assert all(verdict["identical"] for verdict in await pair.replay())
+
+
+async def test_an_initial_copy_gives_up_after_its_retries_and_is_resumed(tmp_path: Path) -> None:
+    centre = source_centre()
+    centre["knobs"]["initialRetries"] = 1
+    async with running_pair(tmp_path, source=centre) as pair:
+        await pair.target.do(Verb.PREPARE_REPLICA, WEB, pair.prepare_arguments())
+        await pair.source.do(Verb.ENABLE_REPLICATION, WEB, pair.enable_arguments(1))
+        await pair.target.driver.stop()
+        await pair.source.do(Verb.START_INITIAL_REPLICATION, WEB)
+        await until(lambda: pair.source.driver.state(WEB) == "Error")
+        await pair.target.start()
+        await pair.source.do(Verb.RESUME, WEB)
+        await until(lambda: pair.states() == ("Replicating", "Replicating"))
+
+
+async def test_a_point_that_was_committed_but_not_noted_is_found_at_the_next_start(pair: LabPair) -> None:
+    await pair.protect()
+    for site in (pair.source, pair.target):
+        await site.driver.stop()
+    put_back(pair.source, "InitialReplicationInProgress", initial_done=False)
+    put_back(pair.target, "WaitingForInitialReplication", initial_done=False)
+    await pair.target.start()
+    await pair.source.start()
+    assert pair.states() == ("Replicating", "Replicating")
+    await pair.more_cycles(2)
+
+
+async def test_tracking_of_a_relation_that_ended_is_forgotten(pair: LabPair) -> None:
+    await pair.protect()
+    await pair.source.driver.stop()
+    documents = Documents(pair.source.data / "lab.db")
+    documents.remove(Half, WEB)
+    documents.close()
+    await pair.source.start()
+    assert not (pair.source.data / "tracking" / WEB).exists()
+    await pair.target.do(Verb.DISABLE_REPLICATION, WEB)
+    await pair.protect()
+
+
+async def test_everything_goes_on_after_a_restart_of_both(pair: LabPair) -> None:
+    await pair.protect(DB, "db", disks=2)
+    before = pair.target.relation(DB)
+    await pair.source.restart()
+    await pair.target.restart()
+    after = pair.target.relation(DB)
+    assert after.cycles >= before.cycles
+    assert after.settings == before.settings
+    assert after.newest_point is not None
+    assert before.newest_point is not None
+    assert after.newest_point.source_time >= before.newest_point.source_time
+    await pair.more_cycles(2, DB)
+    assert all(verdict["identical"] for verdict in await pair.replay(DB))
+
+
+async def test_a_resumed_command_finds_out_what_is_left_to_do(pair: LabPair) -> None:
+    await pair.target.do(Verb.PREPARE_REPLICA, WEB, pair.prepare_arguments())
+    for resumed in (False, True):
+        await pair.source.do(Verb.ENABLE_REPLICATION, WEB, pair.enable_arguments(1), resumed=resumed)
+    for resumed in (False, True):
+        await pair.source.do(Verb.START_INITIAL_REPLICATION, WEB, resumed=resumed)
+    await until(lambda: pair.states() == ("Replicating", "Replicating"))
+    for verb in (Verb.SUSPEND, Verb.RESUME, Verb.DISABLE_REPLICATION):
+        for resumed in (False, True):
+            await pair.source.do(verb, WEB, resumed=resumed)
+    for verb in (Verb.SUSPEND, Verb.RESUME, Verb.DISABLE_REPLICATION, Verb.REMOVE_REPLICA):
+        for resumed in (False, True):
+            await pair.target.do(verb, WEB, resumed=resumed)
+    assert pair.states() == ("Disabled", "Disabled")
+
+
+async def test_a_repeated_enable_without_a_look_is_a_conflict(pair: LabPair) -> None:
+    await pair.protect()
+    with pytest.raises(Refusal) as refused:
+        await pair.source.do(Verb.ENABLE_REPLICATION, WEB, pair.enable_arguments(1))
+    assert refused.value.code is Code.STATE_CONFLICT
+    assert pair.states() == ("Replicating", "Replicating")
+
+
+@pytest.mark.parametrize("verb", NOT_BUILT)
+async def test_what_is_not_built_says_so(pair: LabPair, verb: Verb) -> None:
+    with pytest.raises(Refusal) as refused:
+        await pair.source.do(verb, WEB)
+    assert refused.value.code is Code.NOT_IMPLEMENTED
+
+
+async def test_what_hyper_v_cannot_do_is_unsupported(pair: LabPair) -> None:
+    with pytest.raises(Refusal) as refused:
+        await pair.source.do(Verb.SYNCHRONIZE, WEB)
+    assert refused.value.code is Code.UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    "verb", [Verb.SUSPEND, Verb.RESUME, Verb.START_INITIAL_REPLICATION, Verb.STOP_INITIAL_REPLICATION]
+)
+async def test_a_vm_without_replication_takes_no_verb_but_enable(pair: LabPair, verb: Verb) -> None:
+    for site in (pair.source, pair.target):
+        with pytest.raises(Refusal) as refused:
+            await site.do(verb, WEB)
+        assert refused.value.code is Code.STATE_CONFLICT
+        assert "Disabled" in refused.value.detail
+        assert verb.value.removesuffix("InitialReplication").removesuffix("Replication") in refused.value.detail
