@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from secondsite.api.kinds import ALL_KINDS
 from secondsite.sandbox.control_plane import ControlPlane
 from secondsite.sandbox.kubectl import Kubectl
-from support.operator import OperatorProcess, until
+from support.operator import Objects, OperatorProcess, until
 
 VAULT = """
 apiVersion: secondsite.dev/v1alpha1
@@ -61,7 +62,6 @@ spec: {protectedVMRefs: [{name: web}]}
 SITES = "---".join(SITE.replace("NAME", name) for name in ("newyork", "chicago"))
 WEB, SQL = VM.replace("NAME", "web"), VM.replace("NAME", "sql")
 EVERYTHING = f"{VAULT}---{SITES}---{POLICY}---{MAPPING}---{WEB}---{SQL}---{TEST}"
-KINDS = ("vault", "vmmsite", "replicationpolicy", "networkmapping", "protectedvm", "testfailover")
 
 Start = Callable[..., OperatorProcess]
 
@@ -83,47 +83,32 @@ def start(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Sta
             operator.kill()
 
 
-def status(kubectl: Kubectl, kind: str, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = kubectl.json("get", kind, name).get("status", {})
-    return found
+@pytest.fixture
+def objects(cluster: ControlPlane, namespace: str) -> Objects:
+    return Objects(cluster.kubeconfig(), namespace)
 
 
-def condition(kubectl: Kubectl, kind: str, name: str, type_: str = "Ready") -> dict[str, Any]:
-    found = status(kubectl, kind, name).get("conditions", [])
-    return next((each for each in found if each["type"] == type_), {})
-
-
-def reported(kubectl: Kubectl, kind: str) -> bool:
-    """Whether every object of the kind carries our word about its present spec."""
-    objects = kubectl.json("get", kind)["items"]
-    return bool(objects) and all(
-        each["status"].get("observedGeneration") == each["metadata"]["generation"] for each in objects
-    )
-
-
-def test_every_kind_gets_its_conditions(start: Start, kubectl: Kubectl) -> None:
+def test_every_kind_gets_its_conditions(start: Start, kubectl: Kubectl, objects: Objects) -> None:
     kubectl.apply(EVERYTHING)
     operator = start()
-    for kind in KINDS:
-        until(lambda kind=kind: reported(kubectl, kind), f"a report on every {kind}")  # type: ignore[misc]
+    for kind in ALL_KINDS:
+        until(partial(objects.reported, kind.name), f"a report on every {kind.name}")
     until(operator.ready, "every object verified")
-    for kind in KINDS:
-        for each in kubectl.json("get", kind)["items"]:
-            conditions = {one["type"]: one for one in each["status"]["conditions"]}
-            assert "Ready" in conditions
-            assert conditions["Ready"]["status"] != "True", "its sites do not answer"
-            assert all(one["message"] and one["reason"] != "InternalError" for one in conditions.values())
-            assert not any(one["lastTransitionTime"].startswith("1970") for one in conditions.values())
+    for each in objects.items():
+        conditions = {one["type"]: one for one in each["status"]["conditions"]}
+        assert conditions["Ready"]["status"] != "True", "its sites do not answer"
+        assert all(one["message"] and one["reason"] != "InternalError" for one in conditions.values())
+        assert not any(one["lastTransitionTime"].startswith("1970") for one in conditions.values())
     assert not operator.logged("turn_failed")
     assert not operator.logged("status_refused")
 
 
 def test_a_site_that_does_not_answer_is_unknown_and_nothing_is_claimed(
-    start: Start, kubectl: Kubectl, namespace: str
+    start: Start, kubectl: Kubectl, objects: Objects, namespace: str
 ) -> None:
     kubectl.apply(EVERYTHING)
     operator = start()
-    until(lambda: condition(kubectl, "vmmsite", "newyork", "Reachable").get("status") == "False", "unreachable")
+    until(lambda: objects.condition("VMMSite", "newyork", "Reachable").get("status") == "False", "unreachable")
     until(operator.ready, "ready")
     samples = operator.metrics()
     of_site = f'{{site="newyork",site_namespace="{namespace}"}}'
@@ -136,46 +121,46 @@ def test_a_site_that_does_not_answer_is_unknown_and_nothing_is_claimed(
     ours = {name: value for name, value in states.items() if f'policy_namespace="{namespace}"' in name}
     assert sum(ours.values()) == 2
     assert samples["secondsite_operator_unverified_objects"] == 0.0
-    finalizers = kubectl.json("get", "protectedvm", "web")["metadata"].get("finalizers", [])
+    finalizers = objects.finalizers("ProtectedVM", "web")
     assert finalizers == [], "no command was sent, so nothing is owed"
 
 
-def test_a_policy_that_comes_after_its_vms_wakes_them(start: Start, kubectl: Kubectl) -> None:
+def test_a_policy_that_comes_after_its_vms_wakes_them(start: Start, kubectl: Kubectl, objects: Objects) -> None:
     kubectl.apply(VAULT, SITES, WEB)
     start()
-    until(lambda: reported(kubectl, "protectedvm"), "a report")
-    assert "rpoTargetSeconds" not in status(kubectl, "protectedvm", "web")
+    until(lambda: objects.reported("ProtectedVM"), "a report")
+    assert "rpoTargetSeconds" not in objects.status("ProtectedVM", "web")
     kubectl.apply(POLICY)
-    until(lambda: status(kubectl, "protectedvm", "web").get("rpoTargetSeconds") == 90, "the policy's target")
+    until(lambda: objects.status("ProtectedVM", "web").get("rpoTargetSeconds") == 90, "the policy's target")
 
 
-def test_a_changed_spec_is_taken_up_at_once(start: Start, kubectl: Kubectl) -> None:
+def test_a_changed_spec_is_taken_up_at_once(start: Start, kubectl: Kubectl, objects: Objects) -> None:
     kubectl.apply(VAULT, SITES, POLICY, WEB)
     start()
-    until(lambda: status(kubectl, "protectedvm", "web").get("rpoTargetSeconds") == 90, "the first target")
+    until(lambda: objects.status("ProtectedVM", "web").get("rpoTargetSeconds") == 90, "the first target")
     kubectl("patch", "replicationpolicy", "gold", "--type=merge", "-p", '{"spec":{"rpo":{"targetSeconds":600}}}')
-    until(lambda: status(kubectl, "protectedvm", "web").get("rpoTargetSeconds") == 600, "the new target")
-    until(lambda: status(kubectl, "replicationpolicy", "gold").get("observedGeneration") == 2, "the new generation")
+    until(lambda: objects.status("ProtectedVM", "web").get("rpoTargetSeconds") == 600, "the new target")
+    until(lambda: objects.status("ReplicationPolicy", "gold").get("observedGeneration") == 2, "the new generation")
 
 
-def test_a_wiped_or_strange_status_is_repaired_with_its_times(start: Start, kubectl: Kubectl) -> None:
+def test_a_wiped_or_strange_status_is_repaired_with_its_times(start: Start, kubectl: Kubectl, objects: Objects) -> None:
     kubectl.apply(VAULT, SITES, POLICY, WEB)
     operator = start()
-    until(lambda: condition(kubectl, "vmmsite", "newyork", "Reachable").get("status") == "False", "unreachable")
+    until(lambda: objects.condition("VMMSite", "newyork", "Reachable").get("status") == "False", "unreachable")
     until(operator.ready, "ready")
-    before = until(lambda: condition(kubectl, "vmmsite", "newyork", "Registered"), "a condition")
+    before = until(lambda: objects.condition("VMMSite", "newyork", "Registered"), "a condition")
 
     patch = '[{"op": "remove", "path": "/status"}]'
     kubectl("patch", "vmmsite", "newyork", "--subresource=status", "--type=json", "-p", patch)
-    until(lambda: condition(kubectl, "vmmsite", "newyork", "Registered") == before, "the same condition again")
+    until(lambda: objects.condition("VMMSite", "newyork", "Registered") == before, "the same condition again")
 
     lie = {"status": {"state": "Protected", "vmID": "a-lie"}}
     kubectl("patch", "protectedvm", "web", "--subresource=status", "--type=merge", "-p", json.dumps(lie))
-    until(lambda: status(kubectl, "protectedvm", "web").get("vmID") != "a-lie", "the lie is gone")
-    assert status(kubectl, "protectedvm", "web")["state"] != "Protected"
+    until(lambda: objects.status("ProtectedVM", "web").get("vmID") != "a-lie", "the lie is gone")
+    assert objects.status("ProtectedVM", "web")["state"] != "Protected"
 
 
-def test_others_who_write_meanwhile_neither_lose_nor_win(start: Start, kubectl: Kubectl) -> None:
+def test_others_who_write_meanwhile_neither_lose_nor_win(start: Start, kubectl: Kubectl, objects: Objects) -> None:
     kubectl.apply(VAULT, SITES)
     start()
     for number in range(15):
@@ -183,51 +168,45 @@ def test_others_who_write_meanwhile_neither_lose_nor_win(start: Start, kubectl: 
         kubectl("label", "vmmsite", "newyork", f"n=v{number}", "--overwrite")
         lie = {"status": {"unprotectedVMs": number}}
         kubectl("patch", "vmmsite", "newyork", "--subresource=status", "--type=merge", "-p", json.dumps(lie))
-    until(lambda: "unprotectedVMs" not in status(kubectl, "vmmsite", "newyork"), "the truth stands there again")
-    vault = until(
-        lambda: kubectl.json("get", "vault", "vault")["metadata"] if reported(kubectl, "vault") else {}, "a report"
-    )
-    assert vault["annotations"]["example.com/n"] == "14"
-    until(lambda: "secondsite.dev/in-use" in finalizers(kubectl, "vault", "vault"), "the finalizer")
+    until(lambda: "unprotectedVMs" not in objects.status("VMMSite", "newyork"), "the truth stands there again")
+    assert objects.get("RecoveryVault", "vault")["metadata"]["annotations"]["example.com/n"] == "14"
+    until(lambda: "secondsite.dev/in-use" in objects.finalizers("RecoveryVault", "vault"), "the finalizer")
 
 
-def finalizers(kubectl: Kubectl, kind: str, name: str) -> list[str]:
-    found: list[str] = kubectl.json("get", kind, name)["metadata"].get("finalizers", [])
-    return found
-
-
-def test_what_was_deleted_while_the_operator_was_down_is_gone(start: Start, kubectl: Kubectl, namespace: str) -> None:
+def test_what_was_deleted_while_the_operator_was_down_is_gone(
+    start: Start, kubectl: Kubectl, objects: Objects, namespace: str
+) -> None:
     kubectl.apply(VAULT, SITES, POLICY, WEB, SQL)
     operator = start()
-    until(lambda: status(kubectl, "replicationpolicy", "gold").get("protectedVMs") == 2, "two users")
+    until(lambda: objects.status("ReplicationPolicy", "gold").get("protectedVMs") == 2, "two users")
     assert operator.stop() == 0
     kubectl("delete", "protectedvm", "sql")
     again = start()
     until(again.ready, "ready")
-    until(lambda: status(kubectl, "replicationpolicy", "gold").get("protectedVMs") == 1, "one user")
+    until(lambda: objects.status("ReplicationPolicy", "gold").get("protectedVMs") == 1, "one user")
     assert not any('vm="sql"' in name and namespace in name for name in again.metrics())
 
 
-def test_what_is_in_use_waits_for_its_users(start: Start, kubectl: Kubectl) -> None:
+def test_what_is_in_use_waits_for_its_users(start: Start, kubectl: Kubectl, objects: Objects) -> None:
     kubectl.apply(VAULT, SITES)
     start()
-    until(lambda: "secondsite.dev/in-use" in finalizers(kubectl, "vault", "vault"), "the finalizer")
+    until(lambda: "secondsite.dev/in-use" in objects.finalizers("RecoveryVault", "vault"), "the finalizer")
     kubectl("delete", "vault", "vault", "--wait=false")
-    until(lambda: reported(kubectl, "vault"), "a report on the deletion")
+    until(lambda: objects.reported("RecoveryVault"), "a report on the deletion")
     kubectl("delete", "vmmsite", "newyork")
-    assert kubectl("get", "vault", "vault", check=False).returncode == 0
+    assert objects.get("RecoveryVault", "vault")
     kubectl("delete", "vmmsite", "chicago")
-    until(lambda: kubectl("get", "vault", "vault", check=False).returncode != 0, "the vault is gone")
+    until(lambda: not objects.get("RecoveryVault", "vault"), "the vault is gone")
 
 
-def test_the_same_world_again_costs_no_write(start: Start, kubectl: Kubectl, namespace: str) -> None:
+def test_the_same_world_again_costs_no_write(start: Start, kubectl: Kubectl, objects: Objects, namespace: str) -> None:
     kubectl.apply(EVERYTHING)
     operator = start()
-    until(lambda: condition(kubectl, "vmmsite", "newyork", "Reachable").get("status") == "False", "unreachable")
+    until(lambda: objects.condition("VMMSite", "newyork", "Reachable").get("status") == "False", "unreachable")
     until(operator.ready, "ready")
 
     def versions() -> dict[str, str]:
-        found = kubectl.json("get", "secondsite")["items"]
+        found = objects.items()
         return {f"{each['kind']}/{each['metadata']['name']}": each["metadata"]["resourceVersion"] for each in found}
 
     def unchanging() -> dict[str, str]:

@@ -14,6 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from secondsite.api.kind import API_VERSION
+from secondsite.api.kinds import ALL_KINDS
+from secondsite.controller import login
+
 ROOT = Path(__file__).parents[2]
 
 T = TypeVar("T")
@@ -28,6 +32,54 @@ def until(ask: Callable[[], T], what: str, seconds: float = 30.0) -> T:
             return answer
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}; last answer: {answer!r}"
         time.sleep(0.05)
+
+
+class Objects:
+    """Reads objects as the administrator. A kubectl per question would cost more than what is tested."""
+
+    def __init__(self, kubeconfig: Path, namespace: str) -> None:
+        found = login.of_file(kubeconfig)
+        self._root = f"{found.server}/apis/{API_VERSION}/namespaces/{namespace}"
+        self._headers = {"Authorization": f"Bearer {found.bearer()}"}
+        self._tls = found.context()
+
+    def get(self, kind: str, name: str = "") -> dict[str, Any]:
+        """One object, or the list of all; empty when there is none."""
+        plural = next(each.plural for each in ALL_KINDS if each.name == kind)
+        request = urllib.request.Request(f"{self._root}/{plural}/{name}".rstrip("/"), headers=self._headers)
+        try:
+            with urllib.request.urlopen(request, timeout=10, context=self._tls) as answer:
+                found: dict[str, Any] = json.load(answer)
+                return found
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code != 404:
+                    raise
+                return {}
+
+    def items(self, *kinds: str) -> list[dict[str, Any]]:
+        """All objects of these kinds, of every kind if none is named; each says its kind."""
+        wanted = kinds or tuple(each.name for each in ALL_KINDS)
+        return [{**each, "kind": kind} for kind in wanted for each in self.get(kind)["items"]]
+
+    def status(self, kind: str, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.get(kind, name).get("status", {})
+        return found
+
+    def condition(self, kind: str, name: str, type_: str = "Ready") -> dict[str, Any]:
+        conditions = self.status(kind, name).get("conditions", [])
+        return next((each for each in conditions if each["type"] == type_), {})
+
+    def finalizers(self, kind: str, name: str) -> list[str]:
+        found: list[str] = self.get(kind, name).get("metadata", {}).get("finalizers", [])
+        return found
+
+    def reported(self, kind: str) -> bool:
+        """Whether every object of the kind carries a report about its present spec."""
+        found = self.items(kind)
+        return bool(found) and all(
+            each["status"].get("observedGeneration") == each["metadata"]["generation"] for each in found
+        )
 
 
 class OperatorProcess:
