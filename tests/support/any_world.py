@@ -126,51 +126,49 @@ MACHINES = st.builds(
 SITE_NETWORKS = st.sampled_from(
     [{}, {"dr": Network("dr", "l", subnets=(Subnet("dr-a", "10.2.0.0/24"), Subnet("x", "rubbish")))}]
 )
-SPECS = st.fixed_dictionaries(
+_BY_ID = {"siteRef": {"name": "newyork"}, "cloud": "gold", "id": w.VM_ID}
+_NOBODY = {"siteRef": {"name": "newyork"}, "cloud": "gold", "name": "nobody"}
+_DISK = {"controllerType": "SCSI", "controllerNumber": 0, "controllerLocation": 1}
+_OVERRIDE = {"adapter": {"name": "lan"}, "targetNetwork": "dr", "addresses": ["10.2.0.50"]}
+# Parsed once: parsing takes longer than all that is tested.
+SPECS = st.sampled_from(
+    [
+        w.vm_spec(**fields)
+        for fields in (
+            {},
+            {"vm": _BY_ID},
+            {"vm": _NOBODY},
+            {"replication": "Suspended"},
+            {"existingReplication": "Adopt", "excludedDisks": [_DISK]},
+            {"vm": _BY_ID, "networkAdapters": [_OVERRIDE]},
+            {"networkAdapters": [{"adapter": {"macAddress": w.MAC}, "targetSubnet": "10.2.0.0/24"}]},
+            {"networkAdapters": [{"adapter": {"name": "lan"}}, {"adapter": {"macAddress": w.MAC}}]},
+            {"vm": _BY_ID, "requests": {"synchronize": "t1"}},
+            {"target": {"storageClassification": "dr-fast"}},
+            {"target": {"existingVM": {"name": "x"}}},
+        )
+    ]
+)
+_MAPPINGS: list[dict[str, Any]] = [
     {},
-    optional={
-        "vm": st.sampled_from(
-            [
-                {"siteRef": {"name": "newyork"}, "cloud": "gold", "name": "web"},
-                {"siteRef": {"name": "newyork"}, "cloud": "gold", "name": "nobody"},
-                {"siteRef": {"name": "newyork"}, "cloud": "gold", "id": w.VM_ID},
-            ]
-        ),
-        "replication": st.sampled_from(["Enabled", "Suspended"]),
-        "existingReplication": st.sampled_from(["Refuse", "Adopt"]),
-        "excludedDisks": st.just([{"controllerType": "SCSI", "controllerNumber": 0, "controllerLocation": 1}]),
-        "networkAdapters": st.sampled_from(
-            [
-                [{"adapter": {"name": "lan"}, "targetNetwork": "dr", "addresses": ["10.2.0.50"]}],
-                [{"adapter": {"macAddress": w.MAC}, "targetSubnet": "10.2.0.0/24"}],
-                [{"adapter": {"name": "lan"}, "testNetwork": "x"}, {"adapter": {"macAddress": w.MAC}}],
-            ]
-        ),
-        "requests": st.just({"synchronize": "t1"}),
-        "target": st.sampled_from([{"storageClassification": "dr-fast"}, {"existingVM": {"name": "x"}}]),
+    {"addressMode": "Preserve"},
+    {"addressMode": "Offset", "onUnmapped": "Block"},
+    {"addressMode": "DHCP"},
+    {"addressMode": "Pool", "subnets": []},
+    {
+        "source": {"siteRef": {"name": "chicago"}, "network": "dr"},
+        "target": {"siteRef": {"name": "newyork"}, "network": "prod"},
     },
-)
-MAPPINGS: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
-    [
-        {},
-        {"addressMode": "Preserve"},
-        {"addressMode": "Offset", "onUnmapped": "Block"},
-        {"addressMode": "DHCP"},
-        {"addressMode": "Pool", "subnets": []},
-        {
-            "source": {"siteRef": {"name": "chicago"}, "network": "dr"},
-            "target": {"siteRef": {"name": "newyork"}, "network": "prod"},
-        },
-    ]
-)
-POLICIES: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
-    [
-        {},
-        {"replicationIntervalSeconds": 300, "replicaOnDisable": "Delete"},
-        {"initialReplication": {"method": "ExistingReplica"}},
-        {"initialReplication": {"window": {"start": "20:00", "end": "06:00"}}, "resynchronization": {"mode": "Manual"}},
-    ]
-)
+]
+_POLICIES: list[dict[str, Any]] = [
+    {},
+    {"replicationIntervalSeconds": 300, "replicaOnDisable": "Delete"},
+    {"initialReplication": {"method": "ExistingReplica"}},
+    {"initialReplication": {"window": {"start": "20:00", "end": "06:00"}}, "resynchronization": {"mode": "Manual"}},
+]
+MAPPINGS = st.sampled_from([w.obj("lan", w.mapping_spec(**fields)) for fields in _MAPPINGS])
+POLICIES = st.sampled_from([w.obj("gold", w.policy_spec(**fields)) for fields in _POLICIES])
+BASE = w.world()
 
 
 @st.composite
@@ -203,15 +201,16 @@ def views(draw: st.DrawFn, base: SiteView) -> SiteView:
 @st.composite
 def any_world(draw: st.DrawFn) -> VMWorld:
     """Anything at all."""
-    base = w.world(w.spec(**draw(SPECS)))
+    base = BASE
     assert base.target is not None
     deleted: datetime | None = draw(st.none() | st.integers(0, 7200).map(lambda s: w.NOW - timedelta(seconds=s)))
     vm = replace(
         base.vm,
+        spec=draw(SPECS),
         deletion_timestamp=deleted,
         finalizers=draw(st.sampled_from([(), (w.FINALIZER,), (w.FINALIZER, "else")])),
     )
-    policy = draw(st.none() | POLICIES.map(lambda body: w.obj("gold", w.policy_spec(**body))))
+    policy = draw(st.none() | POLICIES)
     return replace(
         base,
         vm=vm,
@@ -222,7 +221,7 @@ def any_world(draw: st.DrawFn) -> VMWorld:
         target_site=draw(st.sampled_from([None, base.target_site])),
         source=draw(views(base.source)),
         target=draw(st.none() | views(base.target)),
-        mappings=draw(st.lists(MAPPINGS.map(lambda body: w.obj("lan", w.mapping_spec(**body))), max_size=2).map(tuple)),
+        mappings=draw(st.lists(MAPPINGS, max_size=2).map(tuple)),
         rival=draw(st.sampled_from(["", "", "", "older"])),
         known_vm_id=draw(st.sampled_from(["", w.VM_ID])),
         last_test=draw(st.none() | st.builds(LastTest, st.just("t"), MOMENTS, st.booleans())),
