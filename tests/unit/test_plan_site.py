@@ -214,6 +214,13 @@ def test_a_refused_bundle_is_explained_in_the_condition() -> None:
     assert condition(report, "Registered") == ("False", "BundleSpent")
 
 
+def test_a_spent_bundle_that_an_agent_shows_is_named_with_the_remedy() -> None:
+    report = site_report.judge(site_world(registration=SPENT, peer="Bootstrap", view=answering()), Plan(), ())
+    assert condition(report, "Registered") == ("False", "BundleSpent")
+    message = next(finding.message for finding in report.findings if finding.type == "Registered")
+    assert "issueRegistration" in message
+
+
 PEERS: list[Literal["Agent", "Bootstrap", "Stranger", "Unknown"]] = ["Agent", "Bootstrap", "Stranger", "Unknown"]
 
 

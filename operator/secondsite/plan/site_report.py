@@ -57,6 +57,12 @@ def _registered(world: SiteWorld, troubles: tuple[Trouble, ...]) -> Finding:
         if trouble.code in _REFUSALS:
             return Finding(kind, "False", _REFUSALS[trouble.code], _sentence(trouble))
     bundle = outstanding(world)
+    if bundle is None and world.registration is not None and world.peer == "Bootstrap":
+        message = (
+            "The agent shows a bundle that is spent or was made for another object or endpoint: set "
+            "spec.requests.issueRegistration to a new value and start the agent with the new bundle"
+        )
+        return Finding(kind, "False", SiteReason.BUNDLE_SPENT, message)
     if bundle is None and world.registration is not None:
         return Finding(kind, "Unknown", SiteReason.REGISTERED, "It was registered before; now it cannot be asked")
     if bundle is not None and world.now >= bundle.expiry:

@@ -49,6 +49,10 @@ def _ready(how: Course, way: Obstacle | None, troubles: tuple[Trouble, ...]) -> 
         operation = failed[0].failure
         text = f"{operation.message} {operation.remedy}".strip() if operation is not None else ""
         return finding(Type.READY, False, Reason.TEST_VM_FAILED, f"The test VM of {failed[0].name} failed: {text}")
+    if how.lost:
+        return finding(
+            Type.READY, False, Reason.PROTECTED_VM_NOT_FOUND, f"{named(how.lost)} vanished while the test was under way"
+        )
     if how.ended:
         return finding(Type.READY, True, Reason.TEST_VMS_RUNNING, "The test VMs ran and every check has ended")
     if how.unknown:

@@ -15,6 +15,7 @@ from secondsite.plan.actions import (
     RemoveTestNetwork,
     Slot,
 )
+from secondsite.plan.intents import changes
 from secondsite.plan.observed import TestWorld
 from secondsite.plan.testfailover import identity
 from secondsite.plan.testfailover.network import adapters_for_test, isolated
@@ -94,11 +95,14 @@ def _clean_up(world: TestWorld, how: Course) -> tuple[Action, ...]:
 
 
 def _stop(world: TestWorld, member: Progress) -> Command:
+    vm_id = member.replica.vm_id if member.replica is not None else ""
+    # A test VM may turn up after it was stopped once, from a start that was abandoned: that is another wish.
+    turn = changes(member.target, vm_id)
     return Command(
         site=member.target.name,
         verb=Verb.STOP_TEST_FAILOVER,
-        vm_id=member.replica.vm_id if member.replica is not None else "",
-        intent=identity.stop_intent(world.test),
+        vm_id=vm_id,
+        intent=f"{identity.stop_intent(world.test)}.{turn}",
         arguments=StopTestFailover(owner=member.owner),
         epoch=member.replica.epoch if member.replica is not None else 0,
     )
@@ -121,7 +125,8 @@ def _go_on(world: TestWorld, member: Progress) -> tuple[Action, ...]:
         return ()
     if not member.started:
         return (_start(world, member),)
-    if member.test_vm is None or member.test_vm.state != "Running":
+    # Gone though it was started: of checks that ran the site knows the outcome, and the others it refuses.
+    if member.test_vm is not None and member.test_vm.state != "Running":
         return ()
     return tuple(_check(world, member, check) for check in member.checks if _is_open(check))
 

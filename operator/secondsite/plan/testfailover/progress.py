@@ -111,20 +111,29 @@ class Course:
     @property
     def running(self) -> bool:
         """Every VM was started, or will not be."""
-        return self.whole and all(member.started or member.failure for member in self.members)
+        return self.whole and all(member.started or member.failure or self._is_lost(member) for member in self.members)
 
     @property
     def ended(self) -> bool:
-        return self.whole and all(member.ended for member in self.members)
+        return self.whole and all(member.ended or self._is_lost(member) for member in self.members)
 
     @property
     def passed(self) -> bool:
-        return self.ended and all(member.passed for member in self.members)
+        return self.ended and not self.missing and all(member.passed for member in self.members)
 
     @property
     def whole(self) -> bool:
-        """Every VM of the test can be asked about."""
-        return not self.unknown and not self.missing and bool(self.members)
+        """Every VM of the test can be asked about. One that vanishes from a test under way is none to wait for."""
+        return not self.unknown and bool(self.members) and (self.begun or not self.missing)
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """Names of VMs that vanished from a test under way, or whose replica did."""
+        gone = [member.name for member in self.members if self._is_lost(member)]
+        return (*gone, *self.missing) if self.begun else ()
+
+    def _is_lost(self, member: Progress) -> bool:
+        return member.replica is None and self.begun
 
     def end_time(self) -> datetime | None:
         return _latest(member.end_time() for member in self.members) if self.ended else None
