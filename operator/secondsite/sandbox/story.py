@@ -29,6 +29,8 @@ def tell(plan: Plan, show: Show) -> bool:
             _set_up(world, show, verdict)
             asyncio.run(_chapters(world, show, verdict))
         except SecondsiteError as error:
+            if not world.logs.exists():
+                raise  # nothing ran yet
             verdict.add("The story comes to its end", str(error), held=False)
         _conclude(world, show, verdict)
     show.say("everything is stopped and removed")

@@ -1,0 +1,124 @@
+"""The sandbox as a user runs it: it comes up, is used with kubectl, and goes, however it ends."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from secondsite.sandbox.addresses import free_loopback
+from support.leftovers import Cage, until
+
+pytestmark = [pytest.mark.xdist_group("e2e"), pytest.mark.usefixtures("binary")]
+
+UP_SECONDS = 120
+
+
+class Sandbox:
+    """A running `secondsite sandbox`."""
+
+    def __init__(self, cage: Cage) -> None:
+        where = [f"--endpoint={site}=https://{free_loopback()}:8443" for site in ("newyork", "chicago")]
+        command = [sys.executable, "-m", "secondsite.cli.main", "sandbox", *where]
+        self.process = subprocess.Popen(
+            command, env=cage.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self._lines: list[str] = []
+        self._environment = dict(cage.environment)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def told(self) -> str:
+        return "".join(self._lines)
+
+    def await_up(self) -> None:
+        until(lambda: "Ctrl-C ends it all" in self.told or self.process.poll() is not None, "its greeting", UP_SECONDS)
+        assert self.process.poll() is None, self.told
+        for name, value in re.findall(r"^ *export (\w+)=(\S+)$", self.told, re.MULTILINE):
+            self._environment[name] = value.replace("$PATH", self._environment["PATH"])
+
+    def kubectl(self, command: str, *, ok: bool = True) -> str:
+        """As a person types it after the exports."""
+        done = subprocess.run(
+            ["sh", "-c", command], env=self._environment, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert (done.returncode == 0) == ok, done.stdout + done.stderr
+        return done.stdout
+
+    def end(self, number: int) -> int:
+        self.process.send_signal(number)
+        code = self.process.wait(60)
+        self._reader.join()
+        return code
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        self._lines.extend(self.process.stdout)
+        self.process.stdout.close()
+
+
+@contextmanager
+def sandbox(cage: Cage) -> Iterator[Sandbox]:
+    started = Sandbox(cage)
+    try:
+        yield started
+    finally:
+        if started.process.poll() is None:
+            started.end(signal.SIGINT)
+
+
+@pytest.mark.timeout(300)
+def test_the_sandbox_does_what_an_administrator_expects_and_ends_without_a_trace(tmp_path: Path) -> None:
+    cage = Cage(tmp_path)
+    with sandbox(cage) as it:
+        it.await_up()
+        it.kubectl(r"kubectl config set-context --current --namespace recovery")
+        it.kubectl("kubectl wait --for=condition=Protected pvm --all --timeout=120s")
+        it.kubectl("kubectl wait --for=condition=Ready vault,site,rpol,netmap,pvm --all --timeout=60s")
+        fleet = it.kubectl("kubectl get secondsite")
+        for kind in ("recoveryvault", "vmmsite", "replicationpolicy", "networkmapping", "protectedvm"):
+            assert f"{kind}.secondsite.dev/" in fleet
+        web = it.kubectl("kubectl get pvm web01 --no-headers").split()
+        assert web[:6] == ["web01", "web01", "newyork", "Protected", "True", "60"]
+        assert "Protected" in it.kubectl("kubectl describe pvm web01")
+        assert "Required." in it.kubectl("kubectl explain pvm.spec.policyRef")
+        # The second of the five things to try, word by word.
+        for command in re.findall(r"(kubectl (?:create|wait) .*)$", it.told, re.MULTILINE):
+            it.kubectl(command)
+        assert it.kubectl("kubectl get tfo rehearsal -o jsonpath={.status.state}") == "Succeeded"
+        assert it.end(signal.SIGINT) == 0
+        assert "nothing is left" in it.told
+        assert "Traceback" not in it.told
+    assert cage.processes() == []
+    assert cage.files() == []
+
+
+@pytest.mark.timeout(300)
+def test_nothing_outlives_a_sandbox_that_was_killed(tmp_path: Path) -> None:
+    cage = Cage(tmp_path)
+    with sandbox(cage) as it:
+        it.await_up()
+        assert len(cage.processes()) >= 6
+        it.end(signal.SIGKILL)
+    until(lambda: not cage.processes(), "the end of every process", 60)
+    assert cage.files() == []
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_nothing_outlives_a_sandbox_that_ends_while_it_starts(tmp_path: Path, number: int) -> None:
+    cage = Cage(tmp_path)
+    with sandbox(cage) as it:
+        until(lambda: "starting the control plane" in it.told, "its first step", UP_SECONDS)
+        it.end(number)
+        assert "Traceback" not in it.told
+    assert cage.processes() == []
+    assert cage.files() == []
