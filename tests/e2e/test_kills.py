@@ -72,6 +72,7 @@ def test_no_kill_damages_a_recovery_point_and_all_heals_by_itself(cluster: Contr
         assert states & {"Pending", "Validating", "InitialReplication", "Unknown"}, f"all copied too soon: {states}"
         # Faster from here on, so that there are delta cycles to be interrupted.
         stack.change(SITE, SOURCE, replicationBandwidth=None)
+        killer.longest_seconds = 3.0
         while len(killer.victims) < KILLS:
             killer.strike()
         assert {stack.operator.name, SOURCE, TARGET} == set(killer.victims)

@@ -14,7 +14,7 @@ import yaml
 
 from secondsite.controller.kube import LEASES, NAMESPACES
 from secondsite.controller.lease import NAME as LEASE
-from secondsite.controller.vaultkeys import bundle_secret_name
+from secondsite.controller.vaultkeys import VaultKeys, bundle_secret_name
 from secondsite.errors import SecondsiteError
 from secondsite.sandbox import addresses, assets
 from secondsite.sandbox.control_plane import ControlPlane
@@ -62,6 +62,7 @@ class Stack:
         self.endpoints = {site: f"https://{addresses.free_loopback()}:8443" for site in _SITES}
         self.operator = self.make_operator("operator")
         self.agents = {site: self._make_agent(site) for site in _SITES}
+        self._keys: VaultKeys | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -139,8 +140,9 @@ class Stack:
         return (self.api.find(LEASES, self.system, LEASE) or {"spec": {}})["spec"]  # type: ignore[no-any-return]  # JSON
 
     def site(self, name: str) -> SiteReader:
-        keys = self.api.keys(self.system, self.namespace, centres.VAULT)
-        return SiteReader(name, self.endpoints[name], self.folder / name, self.folder / f"{name}.yaml", keys)
+        # Read once: sites can be looked at while the API server is down.
+        self._keys = self._keys or self.api.keys(self.system, self.namespace, centres.VAULT)
+        return SiteReader(name, self.endpoints[name], self.folder / name, self.folder / f"{name}.yaml", self._keys)
 
     def tell(self, name: str) -> Told:
         """All that a site says now; waits while it settles."""

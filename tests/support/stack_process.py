@@ -67,6 +67,11 @@ class Process:
         assert self._process
         self._process.send_signal(number)
 
+    def wait(self, seconds: float) -> int:
+        """Its exit code, once it has ended by itself."""
+        assert self._process
+        return self._process.wait(seconds)
+
     def stop(self) -> int | None:
         """SIGTERM, and its exit code; None if it was never started."""
         if self._process is None:
