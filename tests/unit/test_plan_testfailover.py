@@ -92,6 +92,7 @@ class Site:
             end_time=now + timedelta(seconds=3),
             vm_id=command.vm_id,
             code="Unsupported" if state == "Failed" else "",
+            result=MADE if command.verb is Verb.START_TEST_FAILOVER and state == "Succeeded" else {},
         )
         self.operations[command.vm_id] = (*self.operations.get(command.vm_id, ()), done)
         relation = self.relations[command.vm_id]
@@ -105,6 +106,13 @@ class Site:
 
 
 POINT = Point("p1", NOW - timedelta(seconds=40))
+MADE = {
+    "testVM": "web - Test",
+    "host": "host",
+    "recoveryPoint": "p1",
+    "recoveryPointTime": POINT.source_time.isoformat(),
+    "recoveryPointType": "CrashConsistent",
+}
 
 
 def relation(name: str, **changes: Any) -> Relation:
@@ -189,7 +197,9 @@ def test_a_test_runs_from_network_to_clean_up() -> None:
     assert condition(report, "CleanedUp") == ("True", "CleanedUp")
     assert report.status["state"] == "Succeeded"
     assert report.status["recoveryPointAgeSeconds"] == 40
-    assert cast("list[Any]", report.status["vms"])[0]["testVM"] == "web - Test"
+    vms = cast("list[Any]", report.status["vms"])
+    assert [vm["testVM"] for vm in vms] == ["web - Test"] * 2
+    assert vms[1]["recoveryPoint"] == {"id": "p1", "sourceTime": "2026-05-04T11:59:20Z", "type": "Regular"}
     assert not target.networks
 
 

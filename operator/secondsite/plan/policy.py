@@ -92,7 +92,6 @@ def judge(world: PolicyWorld, plan: Plan, troubles: tuple[Trouble, ...]) -> Repo
     return Report(
         findings=(_ready(world, plan, associated, rolled_out), associated, rolled_out),
         status=_status(world, pairs),
-        volatile=frozenset({"withinRPO"}),
         due=plan.due,
     )
 

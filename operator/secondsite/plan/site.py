@@ -90,7 +90,7 @@ def _certify(world: SiteWorld) -> tuple[Action, ...]:
 
 
 def _wants_bundle(world: SiteWorld) -> bool:
-    """A new object or endpoint has no bundle yet; a new token asks for one. An expired one stays until another is asked."""
+    """A new object or endpoint has no bundle yet; a new token asks for one. None replaces an expired one unasked."""
     record, token = world.registration, world.site.spec.requests.issue_registration or ""
     if record is None or record.site_uid != world.site.uid:
         return world.peer != "Agent"

@@ -145,8 +145,8 @@ class Relation(Fact, frozen=True):
     test_vm: TestVM | None = None
     served_requests: tuple[tuple[str, str], ...] = ()
     """Pairs of request name and the last token served."""
-    seconds_outside_rpo: tuple[tuple[str, int], ...] = ()
-    """Replica's side: UTC day and seconds outside the target, 35 days."""
+    seconds_outside_rpo: tuple[tuple[str, int], ...] | None = None
+    """Replica's side: UTC day and seconds outside the target, 35 days. None: the site does not keep them."""
 
 
 class Ledger(Fact, frozen=True):

@@ -73,12 +73,19 @@ def test_vm_fact(replica: Replica, test: TestVM, adapters: tuple[facts.Adapter, 
     )
 
 
-def test_adapters(replica: Replica, network: str, plan: Iterable[AdapterPlan]) -> tuple[facts.Adapter, ...]:
-    """The replica's adapters, connected to the network of the test with the planned addresses."""
+def test_adapters(
+    replica: Replica, network: str, networks: Mapping[str, str], plan: Iterable[AdapterPlan]
+) -> tuple[facts.Adapter, ...]:
+    """The replica's adapters with their planned addresses, connected to `network` unless `networks` (by MAC) says else.
+
+    An adapter without a network is disconnected and has no address.
+    """
     addresses = {item.adapter: item.addresses for item in plan}
+    places = {item.mac_address: networks.get(item.mac_address) or network for item in replica.adapters}
     return tuple(
-        facts.Adapter(item.name, item.mac_address, network, "", addresses.get(item.mac_address, ()) if network else ())
+        facts.Adapter(item.name, item.mac_address, place, "", addresses.get(item.mac_address, ()) if place else ())
         for item in replica.adapters
+        for place in [places[item.mac_address]]
     )
 
 

@@ -45,6 +45,7 @@ class TestFailovers:
         if not half.test_vm or half.test_vm.owner != wish.owner:
             self._estate.halves.require(half.vm_id, half.vm_name, Event.START_TEST)
         network = self._resources.test_network(wish.network)
+        networks = {plan.adapter: self._resources.test_network(plan.network) for plan in wish.adapters}
         store, replica = self._estate.stores[half.vm_id], self._replica(half.vm_id)
         for _ in range(_CHOICES):
             point = _choose(half.vm_name, store.points(), wish)
@@ -57,7 +58,7 @@ class TestFailovers:
                 network=network,
                 recovery_point=point_fact(half.vm_name, point),
             )
-            adapters = inventory.test_adapters(replica, network, wish.adapters)
+            adapters = inventory.test_adapters(replica, network, networks, wish.adapters)
             # Its mark first: whatever a killed agent leaves half made is found, and cleaned up, by its owner.
             clone_id = _clone_id(wish.owner, point.id)
             self._drop_stale(half, store, clone_id)
@@ -180,9 +181,13 @@ def _clone_id(owner: str, point_id: str) -> str:
 
 
 def _result(test: TestVM) -> Result:
-    return {
-        "testVM": test.name,
-        "testVMID": test.id,
-        "host": test.host,
-        "recoveryPoint": test.recovery_point.id if test.recovery_point else "",
+    """What outlives the test VM: the evidence of what was tested."""
+    point = test.recovery_point
+    made = {"testVM": test.name, "testVMID": test.id, "host": test.host, "network": test.network}
+    if point is None:
+        return made
+    return made | {
+        "recoveryPoint": point.id,
+        "recoveryPointTime": point.source_time.isoformat(),
+        "recoveryPointType": point.type,
     }

@@ -17,7 +17,7 @@ from secondsite.plan.protectedvm.view import View
 from secondsite.wire.facts import Point
 
 TYPE = ProtectedVMCondition.WITHIN_RPO
-_TYPES = {"CrashConsistent": "Regular", "AppConsistent": "ApplicationConsistent", "Synced": "Planned"}
+POINT_TYPES = {"CrashConsistent": "Regular", "AppConsistent": "ApplicationConsistent", "Synced": "Planned"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def _shown(view: View, point: Point) -> LastRecoveryPoint:
     return LastRecoveryPoint(
         source_time=min(point.source_time - _skew(view, point), view.now),
         basis=point.basis,
-        type=_TYPES[point.type],
+        type=POINT_TYPES[point.type],
     )
 
 
@@ -108,6 +108,9 @@ def budget(view: View) -> RPOBudget | None:
     policy = view.picture.policy
     if policy is None or view.target is None or view.target.newest_point is None:
         return None
+    days = view.target.seconds_outside_rpo
+    if days is None:
+        return None
     first_day = f"{view.now - timedelta(days=policy.rpo.window_days - 1):%Y-%m-%d}"
-    used = ceil(sum(seconds for day, seconds in view.target.seconds_outside_rpo if day >= first_day) / 60)
+    used = ceil(sum(seconds for day, seconds in days if day >= first_day) / 60)
     return RPOBudget(used_minutes=used, left_minutes=max(policy.rpo.budget_minutes - used, 0))

@@ -13,6 +13,7 @@ from secondsite.api.testfailover_status import (
     VMAdapter,
 )
 from secondsite.plan.observed import TestWorld
+from secondsite.plan.protectedvm.lag import POINT_TYPES
 from secondsite.plan.testfailover.progress import CheckProgress, Course, Progress
 
 _MOST_STEPS = 64
@@ -33,7 +34,7 @@ def status_of(world: TestWorld, how: Course, state: TestFailoverState, *, gone: 
         state=state,
         steps=_steps(how, gone=gone)[:_MOST_STEPS],
         recovery_time_seconds=_recovery_time(how),
-        recovery_point_age_seconds=_point_age(how, before),
+        recovery_point_age_seconds=_point_age(how),
     ).manifest()
     status.pop("conditions", None)
     vms = {member.name: _vm(member, before.get(member.name, {})) for member in how.members}
@@ -66,28 +67,39 @@ def _steps_of(member: Progress) -> list[Step]:
 
 
 def _vm(member: Progress, before: dict[str, Any]) -> dict[str, Any]:
-    """One VM; what the site has cleaned away is carried on from what we reported while it was there."""
-    test_vm = member.test_vm
-    adapters: tuple[VMAdapter, ...] = ()
-    vm = member.target.vms.get(test_vm.id) if test_vm is not None else None
-    if vm is not None:
-        adapters = tuple(
-            VMAdapter(name=adapter.name, network=adapter.network or None, addresses=adapter.addresses[:16])
-            for adapter in vm.adapters[:12]
-        )
-    point = test_vm.recovery_point if test_vm is not None else None
+    """One VM, from the result of its start, which the site remembers longer than the test VM lives."""
+    made = member.made
     now = TestedVM(
         name=member.name,
-        test_vm=test_vm.name if test_vm is not None else None,
-        host=test_vm.host if test_vm is not None else None,
-        recovery_point=UsedRecoveryPoint(id=point.id, source_time=point.source_time, type=point.type)
-        if point is not None
-        else None,
-        adapters=adapters,
+        test_vm=made.get("testVM"),
+        host=made.get("host"),
+        recovery_point=_point(made),
+        adapters=_adapters(member, made.get("network", "")),
         checks=tuple(_check(member, check) for check in member.checks),
     ).manifest()
     known = {name: value for name, value in now.items() if value not in ([], ())}
     return {**before, **known}
+
+
+def _adapters(member: Progress, network: str) -> tuple[VMAdapter, ...]:
+    """The adapters of the test VM while it is there, as its site shows them."""
+    vm = member.target.vms.get(member.test_vm.id) if member.test_vm is not None else None
+    adapters = vm.adapters if vm is not None else ()
+    return tuple(
+        VMAdapter(name=adapter.name, network=adapter.network or network or None, addresses=adapter.addresses[:16])
+        for adapter in adapters[:12]
+    )
+
+
+def _point(made: dict[str, str]) -> UsedRecoveryPoint | None:
+    if "recoveryPointTime" not in made:
+        return None
+    kind = made.get("recoveryPointType", "")
+    return UsedRecoveryPoint(
+        id=made.get("recoveryPoint", ""),
+        source_time=datetime.fromisoformat(made["recoveryPointTime"]),
+        type=POINT_TYPES.get(kind, kind),
+    )
 
 
 def _check(member: Progress, progress: CheckProgress) -> CheckResult:
@@ -110,20 +122,14 @@ def _recovery_time(how: Course) -> int | None:
     return max(0, round((end - start).total_seconds()))
 
 
-def _point_age(how: Course, before: dict[str, dict[str, Any]]) -> int | None:
+def _point_age(how: Course) -> int | None:
+    """Age of the oldest recovery point used, when the test began; both by the operator's clock."""
     start = how.start_time()
-    times = [time for member in how.members if (time := _point_time(member, before.get(member.name, {}))) is not None]
-    if start is None or not times:
+    points = [(point, member) for member in how.members if (point := _point(member.made)) is not None]
+    if start is None or not points:
         return None
-    return max(0, round((start - min(times)).total_seconds()))
-
-
-def _point_time(member: Progress, before: dict[str, Any]) -> datetime | None:
-    """Source time of the point in use, on the operator's clock."""
-    if member.test_vm is not None and member.test_vm.recovery_point is not None:
-        return member.test_vm.recovery_point.source_time - member.world.source.skew
-    reported = before.get("recoveryPoint", {}).get("sourceTime")
-    return datetime.fromisoformat(str(reported)) if reported else None
+    oldest = min(point.source_time - member.world.source.skew for point, member in points)
+    return max(0, round((start - oldest).total_seconds()))
 
 
 def _listed(value: object) -> list[dict[str, Any]]:

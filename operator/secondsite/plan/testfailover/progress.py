@@ -63,6 +63,11 @@ class Progress:
         return any(op.state == "Succeeded" for op in self.starts)
 
     @property
+    def made(self) -> dict[str, str]:
+        """What the site said of the test VM when it had made it: its name, host, network, recovery point."""
+        return next((op.result for op in reversed(self.starts) if op.state == "Succeeded"), {})
+
+    @property
     def starting(self) -> bool:
         return any(op.state == "Running" for op in self.starts)
 
