@@ -59,9 +59,6 @@ def test_the_demo_ends_with_its_verdict_and_leaves_nothing(tmp_path: Path) -> No
 
 def test_a_taken_address_is_refused_naming_its_holder(tmp_path: Path) -> None:
     cage, host = Cage(tmp_path), free_loopback()
-    listener = (
-        "import signal, socket, sys; s = socket.create_server((sys.argv[1], 8443)); print(flush=True); signal.pause()"
-    )
     with subprocess.Popen([sys.executable, "-c", LISTENER, host], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout
         holder.stdout.readline()
