@@ -25,6 +25,8 @@ def target(**fields: Any) -> SiteView:
         "dr": Network(
             "dr", "l", subnets=(Subnet("dr-a", "10.2.0.0/24"), Subnet("dr-6", V6_TARGET), Subnet("dr-b", "10.3.0.0/24"))
         ),
+        "dr-test": Network("dr-test", "l"),
+        "lab": Network("lab", "l"),
         "other": Network("other", "l", subnets=(Subnet("o", "10.9.0.0/24"),)),
     }
     return w.target_view(**{"networks": networks, **fields})

@@ -10,7 +10,7 @@ from secondsite.plan.observed import VMWorld
 from secondsite.plan.protectedvm.decide import plan
 from secondsite.plan.protectedvm.judge import judge
 from secondsite.wire.arguments import ConfigureReplica, EnableReplication, PrepareReplica
-from secondsite.wire.facts import Owner
+from secondsite.wire.facts import Operation, Owner
 from secondsite.wire.inventory import Adapter
 from support import worlds as w
 from support.simulated_sites import settle, step, tick
@@ -280,3 +280,29 @@ def test_without_a_pair_for_its_cloud() -> None:
     other = {**_pair_with_storage(), "source": {"siteRef": {"name": "newyork"}, "cloud": "iron"}, "storage": []}
     seen = replace(world(w.policy(cloudPairs=[other])), target=None, target_site=None)
     assert condition(seen) == ("False", "CloudNotCovered")
+
+
+def test_a_refused_configuration_does_not_keep_the_data_from_being_copied() -> None:
+    seen = world()
+    for _ in range(2):
+        seen, _ = step(seen)
+    assert verbs(plan(seen)) == ["ConfigureReplica"]
+    assert seen.target is not None
+    done = seen.target.operations[VM_ID]
+    refused = Operation(
+        "k", "ConfigureReplica", "i", 1, "Failed", NOW, VM_ID, NOW + timedelta(seconds=9), code="NotFound", epoch=1
+    )
+    seen = w.target(operations={VM_ID: (*done, refused)})(seen)
+    assert verbs(plan(seen)) == ["StartInitialReplication"]
+    seen, _ = step(seen)
+    assert verbs(plan(seen)) == ["ConfigureReplica"]
+    stuck = w.source_half(state="Error")(tick(seen)[0])
+    assert verbs(plan(stuck)) == ["Resume"]
+
+
+def test_a_test_network_that_is_not_there_is_left_out() -> None:
+    seen = world(lambda s: replace(s, mappings=(w.obj("lan", w.mapping_spec(testNetwork="gone")),)))
+    done = settle(seen)
+    assert done.target is not None
+    assert done.target.relations[VM_ID].adapters[0].test_network == ""
+    assert condition(done)[0] == "True"

@@ -1,6 +1,6 @@
 """The plan for every adapter of one VM: where it is connected after a failover, with which addresses, by whose word."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from secondsite.api.networkmapping import MappingReason
@@ -60,14 +60,16 @@ class Subject:
     target: SiteView
     mappings: tuple[Mapped, ...] = ()
     overrides: tuple[AdapterOverride, ...] = ()
-    holdings: Holdings = field(default_factory=Holdings)
+
+    @property
+    def holdings(self) -> Holdings:
+        return Holdings(self.vm.id, self.target)
 
 
 def plan_adapters(subject: Subject) -> tuple[PlannedAdapter, ...]:
     """The plan, in the order of the VM's adapters."""
     overrides, _ = match(subject.vm.adapters, subject.overrides)
-    held = replace(subject, holdings=Holdings.of(subject.vm.id, subject.target))
-    return tuple(_plan_one(held, adapter, overrides.get(adapter.mac_address)) for adapter in subject.vm.adapters)
+    return tuple(_plan_one(subject, adapter, overrides.get(adapter.mac_address)) for adapter in subject.vm.adapters)
 
 
 def _plan_one(subject: Subject, adapter: Adapter, override: AdapterOverride | None) -> PlannedAdapter:
@@ -87,6 +89,9 @@ def _plan_one(subject: Subject, adapter: Adapter, override: AdapterOverride | No
     fitted = replace(
         blank, network=route.network, dns_servers=route.dns_servers, resolution=_resolution(override, route)
     )
+    if route.test_network and route.test_network not in subject.target.networks:
+        # A test then gets an isolated network; what the site does not have must not keep the replica from its plan.
+        fitted = replace(fitted, test_network="")
     return _address(subject, fitted, route, Ground(network, subject.target.pools, adapter.subnet), override)
 
 

@@ -11,22 +11,20 @@ from secondsite.wire.resources import ReservationWish
 
 def reserve(vm_id: str, target: SiteView, planned: tuple[PlannedAdapter, ...]) -> tuple[Reserve | Release, ...]:
     """The differences between what is planned and what is held. An adapter without a plan keeps what it has."""
-    holdings = Holdings.of(vm_id, target)
-    steps = (_step(vm_id, target.name, each, holdings) for each in planned)
+    held = Holdings(vm_id, target).of_vm()
+    steps = (_step(vm_id, target.name, each, held.get(each.adapter.mac_address, set())) for each in planned)
     return tuple(step for step in steps if step is not None)
 
 
 def release(vm_id: str, target: SiteView) -> tuple[Release, ...]:
     """Give back everything that the VM holds."""
-    adapters = {mac for pool in target.pools.values() for vm, mac, _ in pool.reserved if vm == vm_id}
-    return tuple(Release(target.name, vm_id, mac) for mac in sorted(adapters))
+    return tuple(Release(target.name, vm_id, mac) for mac in sorted(Holdings(vm_id, target).of_vm()))
 
 
-def _step(vm_id: str, site: str, planned: PlannedAdapter, holdings: Holdings) -> Reserve | Release | None:
+def _step(vm_id: str, site: str, planned: PlannedAdapter, held: set[tuple[str, str]]) -> Reserve | Release | None:
     if planned.reason is not None or not planned.network:
         return None
     mac, wanted = planned.adapter.mac_address, planned.wanted
-    held = holdings.of_adapter(mac)
     if any(not _belongs(network, address, wanted) for network, address in held):
         # A site gives an adapter the same addresses until they are released: so release, then ask anew.
         return Release(site, vm_id, mac)

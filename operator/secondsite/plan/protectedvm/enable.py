@@ -4,7 +4,7 @@ from secondsite.api.protectedvm_reasons import ProtectedVMReason as R
 from secondsite.plan.actions import AddFinalizer, Limit, Plan
 from secondsite.plan.association import endpoint_of
 from secondsite.plan.protectedvm import desired, readiness
-from secondsite.plan.protectedvm.orders import order, wait
+from secondsite.plan.protectedvm.orders import last_ended, order, wait
 from secondsite.plan.protectedvm.picture import Picture
 from secondsite.plan.window import opening
 from secondsite.wire.arguments import ConfigureReplica, EnableReplication, Endpoint, Nothing, PrepareReplica, Slot
@@ -107,6 +107,16 @@ def configure(picture: Picture) -> Plan | None:
     return order(picture, view, Verb.CONFIGURE_REPLICA, arguments, expects=CONFIGURABLE, why=why)
 
 
+def configure_first(picture: Picture) -> Plan | None:
+    """Before the first copy, once: a configuration that the site refuses must not keep the data from being copied."""
+    source, view = picture.source, picture.world.target
+    if not isinstance(source, Relation) or source.state != "ReadyForInitialReplication" or view is None:
+        return None
+    last = last_ended(view, picture.vm_id, Verb.CONFIGURE_REPLICA)
+    refused = last is not None and last.state != "Succeeded" and last.epoch == picture.epoch
+    return None if refused else configure(picture)
+
+
 def start(picture: Picture) -> Plan | None:
     """Source: the first copy, when people, window and slots allow it."""
     source = picture.source
@@ -135,7 +145,7 @@ STEPS = (
     prepare,
     enable,
     replica_seen,
-    configure,
+    configure_first,
     start,
 )
 

@@ -4,6 +4,7 @@ from secondsite.api.protectedvm_reasons import ProtectedVMReason as R
 from secondsite.plan.actions import Limit, Plan
 from secondsite.plan.observed import Half, SiteView
 from secondsite.plan.protectedvm import desired
+from secondsite.plan.protectedvm.enable import configure
 from secondsite.plan.protectedvm.orders import order
 from secondsite.plan.protectedvm.picture import Picture
 from secondsite.wire.arguments import UpdateSettings
@@ -48,5 +49,6 @@ def _update(picture: Picture, half: Half, view: SiteView | None) -> Plan | None:
 
 STEPS = (
     at_source,
+    configure,
     at_target,
 )
