@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from secondsite.plan.actions import Release, Reserve
 from secondsite.plan.network.adapters import PlannedAdapter, Subject, plan_adapters
+from secondsite.plan.network.overrides import match
 from secondsite.plan.network.reservations import release, reserve
 from secondsite.plan.network.routes import backward, find_route, forward, served_instead
 from secondsite.plan.observed import SiteView
@@ -309,3 +310,17 @@ def test_a_pool_of_another_family_is_used() -> None:
     found = planned(lan("fd00:1::7"), {"subnets": pairs}, site=target(pools={"dr/dr-6": pool}))
     assert found.resolution == "Mapping"
     assert ip_address(found.addresses[0]) == ip_address("fd00:2::10")
+
+
+def test_two_overrides_for_one_adapter_are_refused() -> None:
+    spec = w.vm_spec(networkAdapters=[{"adapter": {"name": "lan"}}, {"adapter": {"macAddress": MAC}}])
+    found, [problem] = match((lan("10.1.0.7"),), spec.network_adapters)
+    assert list(found) == [MAC]
+    assert problem.reason == "AdapterNameNotUnique"
+    assert MAC in problem.message
+
+
+def test_what_is_held_for_a_network_that_hands_out_its_own_is_given_back() -> None:
+    held = target(pools={"dr/dr-a": w.pool((VM_ID, MAC, "10.2.0.44"))})
+    dhcp = planned(lan("10.1.0.7"), {"addressMode": "DHCP"}, site=held)
+    assert reserve(VM_ID, held, (dhcp,)) == (Release("chicago", VM_ID, MAC),)

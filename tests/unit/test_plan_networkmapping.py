@@ -117,3 +117,9 @@ def test_issues_are_bounded_and_all_are_counted() -> None:
     found = status(world)
     assert len(found["issues"]) == 64
     assert found["plan"]["unresolved"] == 70
+
+
+def test_an_adapter_of_another_mapping_is_not_counted() -> None:
+    other = Adapter("san", SECOND_MAC, "elsewhere", "", ("10.8.0.1",))
+    world = mapping_world(w.with_machine(adapters=(other,))(PROTECTED))
+    assert status(world)["plan"]["adapters"] == 0

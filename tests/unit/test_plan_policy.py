@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,11 +29,11 @@ ID = association_id(PAIR)
 def apply(world: PolicyWorld, action: Associate) -> PolicyWorld:
     """The site does as it is told and says so."""
     wish, view = action.wish, world.sites[action.site]
-    data = {"data_host": "h", "data_address": "127.0.20.1", "data_port": wish.port} if wish.role == "Target" else {}
     fact = Association(
         action.id, wish.role, wish.cloud, wish.peer_site, wish.peer_cloud, wish.authentication, wish.port, digest(wish)
     )
-    fact = fact.__class__(**{**{name: getattr(fact, name) for name in fact.__struct_fields__}, **data})
+    if wish.role == "Target":
+        fact = msgspec.structs.replace(fact, data_host="h", data_address="127.0.20.1", data_port=wish.port)
     changed = replace(view, associations={**view.associations, action.id: fact})
     return replace(world, sites={**world.sites, action.site: changed})
 
@@ -295,3 +296,14 @@ def test_a_window_opens_when_it_says(window: tuple[str, str, str], now: str, ope
     meant = Window.model_construct(start=start, end=end, time_zone=zone)
     found = opening(meant, datetime.fromisoformat(now).replace(tzinfo=UTC))
     assert found == (datetime.fromisoformat(opens).replace(tzinfo=UTC) if opens else None)
+
+
+def test_a_target_that_names_no_endpoint_yet_is_waited_for() -> None:
+    world = policy_world()
+    made = apply(world, _associate(world))
+    [fact] = made.sites["chicago"].associations.values()
+    mute = msgspec.structs.replace(fact, data_host="")
+    view = replace(made.sites["chicago"], associations={ID: mute})
+    made = replace(made, sites={**made.sites, "chicago": view})
+    assert plan(made).actions == ()
+    assert said(made)["Associated"] == ("False", "Associating")

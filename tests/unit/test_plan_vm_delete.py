@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from secondsite.plan.actions import Command, LeaveTombstone, Plan, Release, RemoveFinalizer
+from secondsite.plan.actions import Command, LeaveTombstone, Plan, Release, RemoveFinalizer, Trouble
 from secondsite.plan.observed import VMWorld
 from secondsite.plan.protectedvm.decide import plan
 from secondsite.plan.protectedvm.judge import judge
@@ -191,3 +191,11 @@ def test_what_an_earlier_protection_left_is_removed_before_a_new_one_begins() ->
     assert made.source.relations[VM_ID].epoch == 2
     assert made.target is not None
     assert [op.verb for op in made.target.operations[VM_ID]].count("DisableReplication") == 1
+
+
+def test_a_refusal_of_the_site_is_what_blocks() -> None:
+    made = seen()
+    trouble = Trouble(plan(made).actions[0], "SiteRefused", "Busy", "another operation runs", "", "newyork", NOW)
+    found = judge(made, plan(made), (trouble,)).status["deletion"]
+    assert isinstance(found, dict)
+    assert found["blockedBy"] == "another operation runs"

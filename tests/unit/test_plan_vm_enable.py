@@ -10,10 +10,10 @@ from secondsite.plan.observed import VMWorld
 from secondsite.plan.protectedvm.decide import plan
 from secondsite.plan.protectedvm.judge import judge
 from secondsite.wire.arguments import ConfigureReplica, EnableReplication, PrepareReplica
-from secondsite.wire.facts import Operation, Owner
+from secondsite.wire.facts import Ledger, Operation, Owner
 from secondsite.wire.inventory import Adapter
 from support import worlds as w
-from support.simulated_sites import settle, step, tick
+from support.simulated_sites import settle, start_test, step, tick
 from support.worlds import MAC, NOW, VM_ID, unassociated, world
 
 
@@ -306,3 +306,32 @@ def test_a_test_network_that_is_not_there_is_left_out() -> None:
     assert done.target is not None
     assert done.target.relations[VM_ID].adapters[0].test_network == ""
     assert condition(done)[0] == "True"
+
+
+def test_the_replica_may_be_seen_a_little_later() -> None:
+    seen = world()
+    for _ in range(2):
+        seen, _ = step(seen)
+    late = w.target(relations={})(seen)
+    assert plan(late).actions == ()
+    assert condition(late) == ("False", "Enabling")
+    assert state(late) == "Validating"
+
+
+def test_a_storage_class_that_the_pair_does_not_map_is_refused() -> None:
+    seen = world(w.policy(cloudPairs=[_pair_with_storage()]), w.with_machine(storage="slow"))
+    assert condition(seen) == ("False", "StorageClassificationNotFound")
+
+
+def test_by_id_a_silent_source_is_not_known_either() -> None:
+    by_id = {"siteRef": {"name": "newyork"}, "cloud": "gold", "id": VM_ID}
+    seen = world(w.spec(vm=by_id), w.source_silent())
+    assert plan(seen).actions == ()
+    assert condition(seen) == ("Unknown", "SiteUnreachable")
+
+
+def test_a_test_vm_of_an_earlier_protection_is_not_pulled_away() -> None:
+    gone = settle(world())
+    torn = start_test(w.source(relations={}, ledgers={VM_ID: Ledger(VM_ID, 1, 1)})(gone))
+    assert plan(torn).actions == ()
+    assert condition(torn)[0] == "False"

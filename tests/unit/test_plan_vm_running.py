@@ -11,7 +11,7 @@ from secondsite.plan.actions import Command, Plan, Release, Report, Trouble
 from secondsite.plan.observed import LastTest, VMWorld
 from secondsite.plan.protectedvm.decide import plan
 from secondsite.plan.protectedvm.judge import judge
-from secondsite.wire.facts import DiskSlot, Operation, Point
+from secondsite.wire.facts import DiskSlot, Operation, Point, Replication
 from support import worlds as w
 from support.simulated_sites import settle, step
 from support.worlds import MAC, NOW, VM_ID, world
@@ -387,3 +387,34 @@ def test_a_disk_place_is_written_as_people_do() -> None:
     made = seen(w.source_half(disks=(DiskSlot("SCSI", 0, 0),)))
     [found] = [each for each in report(made).findings if each.type == "CoverageComplete"]
     assert "SCSI 0:1" in found.message
+
+
+def test_a_policy_that_drops_the_cloud_changes_nothing() -> None:
+    pair = {
+        "source": {"siteRef": {"name": "newyork"}, "cloud": "iron"},
+        "target": {"siteRef": {"name": "chicago"}, "cloud": "silver"},
+    }
+    made = seen(w.policy(cloudPairs=[pair]))
+    assert condition(made, "SettingsApplied") == ("False", "ChangeRefused")
+    assert condition(made, "Protected")[0] == "True"
+
+
+def test_a_suspension_on_its_way_is_not_applied_yet() -> None:
+    assert condition(seen(w.spec(replication="Suspended")), "SettingsApplied") == ("False", "Applying")
+
+
+def test_a_suspension_at_a_site_is_told_while_it_is_resumed() -> None:
+    assert condition(seen(w.target_half(state="Suspended")), "Protected") == ("False", "SuspendedAtSite")
+
+
+def test_a_machine_that_vanished_is_told_and_its_replica_kept() -> None:
+    made = seen(w.source(vms={}, vms_by_name={}))
+    assert condition(made, "CoverageComplete") == ("False", "VMNotFound")
+    assert commands(plan(made)) == []
+    assert status(made)["vmID"] == VM_ID
+
+
+def test_without_a_target_in_seconds_there_is_nothing_to_break() -> None:
+    bare = msgspec.structs.replace(Replication(30), rpo_target_seconds=0)
+    made = replace(seen(w.target_half(settings=bare)), policy=None)
+    assert condition(made, "WithinRPO") == ("Unknown", "PolicyNotFound")

@@ -7,7 +7,7 @@ from secondsite.plan.intents import intent, same_wish
 from secondsite.plan.observed import SiteView
 from secondsite.plan.protectedvm.picture import Picture
 from secondsite.wire.base import Message
-from secondsite.wire.facts import Operation, Relation
+from secondsite.wire.facts import Operation
 from secondsite.wire.operations import Verb
 
 _AGAIN = timedelta(minutes=1)
@@ -89,12 +89,3 @@ def running(picture: Picture) -> tuple[str, Operation] | None:
         if view is not None and view.known and (found := view.running(picture.vm_id)):
             return view.name, found[0]
     return None
-
-
-def both_ours(picture: Picture) -> tuple[Relation, Relation] | None:
-    """Source's and target's halves, where both are there and this vault's."""
-    source, target = picture.source, picture.target
-    if not isinstance(source, Relation) or not isinstance(target, Relation):
-        return None
-    mine = picture.claim(source) == "Ours" and picture.claim(target) == "Ours"
-    return (source, target) if mine else None
