@@ -1,5 +1,6 @@
 """What the halves of a store share: its lock, its catalogue and what that amounts to, its disks."""
 
+import logging
 import os
 import shutil
 import threading
@@ -11,8 +12,10 @@ from secondsite.agent.lab.engine.durable import check_id, lock_directory, make_d
 from secondsite.agent.lab.engine.replica import ReplicaDisk
 from secondsite.agent.lab.engine.view import DiskView
 
-# A log this much longer than what it says is rewritten at the next opening.
+# A log this much longer than what it says is rewritten.
 _SPARE_EVENTS = 1000
+
+_log = logging.getLogger(__name__)
 
 
 class StoreCore:
@@ -28,6 +31,7 @@ class StoreCore:
         try:
             self._catalogue = Catalogue(root / "catalog.log")
             self.contents: Contents = fold(self._catalogue.events)
+            self._lines = len(self._catalogue.events)
             self._recover()
         except BaseException:
             os.close(self._directory_lock)
@@ -37,6 +41,9 @@ class StoreCore:
         """Make an event true, durably. Lock held."""
         self._catalogue.append(event)
         self.contents.apply(event)
+        self._lines += 1
+        if self._lines > _SPARE_EVENTS:
+            self._shorten()
 
     def keep_disks(self, sizes: dict[str, int]) -> None:
         """Make the disks those of the cycle that begins; they may differ as long as there is no point. Lock held."""
@@ -83,11 +90,22 @@ class StoreCore:
             os.close(self._directory_lock)
             self._directory_lock = -1
 
-    def _recover(self) -> None:
+    def _shorten(self) -> None:
+        """A replica that lives for years must not grow a log of years."""
         shortest = self.contents.events()
-        if len(self._catalogue.events) > len(shortest) + _SPARE_EVENTS:
+        if self._lines <= len(shortest) + _SPARE_EVENTS:
+            return
+        try:
             self._catalogue.rewrite(shortest)
+        except OSError as error:
+            # The long one says the same, and the event that brought us here stands in it.
+            _log.warning("store %s: the catalogue could not be shortened: %s", self.root, error)
+        self._lines = len(shortest)
+
+    def _recover(self) -> None:
         self._catalogue.events.clear()
+        if self._lines > _SPARE_EVENTS:
+            self._shorten()
         make_directory(self.root / "disks")
         self.keep_disks(self.contents.sizes)
         points, opened = [entry.point for entry in self.contents.points], self.contents.open

@@ -5,7 +5,8 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Any
 
 from secondsite.agent.lab.engine.channel import Channel
 from secondsite.agent.lab.engine.errors import LinkError
@@ -14,8 +15,15 @@ from secondsite.agent.lab.engine.store import TargetStore
 
 _MAX_CONNECTIONS = 256
 _TIMEOUT_SECONDS = 60.0
+# Whoever has not shown a certificate by then gets no thread of ours.
+_HANDSHAKE_SECONDS = 10.0
+# After an error that the next attempt would meet again, as when file descriptors have run out.
+_PAUSE_SECONDS = 0.1
 _DRAIN_SECONDS = 1.0
 _DRAIN_BYTES = 64 << 20
+
+# As `socket.accept` gives it.
+_Address = tuple[Any, ...]
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +49,8 @@ class DataServer:
         self._listener = socket.create_server((address, port), backlog=128)
         self._channels: set[Channel] = set()
         self._lock = threading.Lock()
-        self._closing = False
+        self._connections = 0
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._accept, name="data-port", daemon=True)
 
     @property
@@ -54,7 +63,7 @@ class DataServer:
 
     def close(self) -> None:
         """Stop listening and end all connections; what was acknowledged is durable."""
-        self._closing = True
+        self._closing.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -66,25 +75,47 @@ class DataServer:
             channel.abort()
 
     def _accept(self) -> None:
-        while not self._closing:
+        while not self._closing.is_set():
             try:
                 sock, peer = self._listener.accept()
             except OSError as error:
-                if not self._closing:
+                if not self._closing.wait(_PAUSE_SECONDS):
                     _log.warning("data port: accepting a connection: %s", error)
                 continue
-            if len(self._channels) >= _MAX_CONNECTIONS:
-                sock.close()
-                continue
-            threading.Thread(target=self._serve, args=(sock, peer), name=f"data-{peer[0]}", daemon=True).start()
+            self._begin(sock, peer)
 
-    def _serve(self, sock: socket.socket, peer: Mapping[int, object] | tuple[object, ...]) -> None:
+    def _begin(self, sock: socket.socket, peer: _Address) -> None:
+        """Serve the connection in a thread of its own, unless there are too many: strangers count too."""
+        with self._lock:
+            if self._connections >= _MAX_CONNECTIONS:
+                sock.close()
+                return
+            self._connections += 1
         try:
-            sock.settimeout(_TIMEOUT_SECONDS)
-            channel = Channel(sock if self._tls is None else self._tls.wrap_socket(sock, server_side=True))
+            threading.Thread(target=self._serve, args=(sock, peer), name=f"data-{peer[0]}", daemon=True).start()
+        except RuntimeError as error:
+            _log.warning("data port: no thread for %s: %s", peer, error)
+            self._end(sock)
+
+    def _end(self, sock: socket.socket) -> None:
+        sock.close()
+        with self._lock:
+            self._connections -= 1
+
+    def _serve(self, sock: socket.socket, peer: _Address) -> None:
+        try:
+            self._converse(sock, peer)
+        finally:
+            self._end(sock)
+
+    def _converse(self, sock: socket.socket, peer: _Address) -> None:
+        try:
+            sock.settimeout(_HANDSHAKE_SECONDS)
+            secured = sock if self._tls is None else self._tls.wrap_socket(sock, server_side=True)
+            secured.settimeout(_TIMEOUT_SECONDS)
+            channel = Channel(secured)
         except OSError as error:
             _log.info("data port: TLS with %s failed: %s", peer, error)
-            sock.close()
             return
         with self._lock:
             self._channels.add(channel)
@@ -97,6 +128,6 @@ class DataServer:
 
     def _requests(self, channel: Channel) -> None:
         with contextlib.suppress(LinkError):
-            while not self._closing and self._routes.serve_one(channel):
+            while not self._closing.is_set() and self._routes.serve_one(channel):
                 pass
         channel.drain(_DRAIN_SECONDS, _DRAIN_BYTES)

@@ -97,7 +97,8 @@ class TargetStore:
         """Scrub a whole point: the blocks that do not match their digests. The verdict is remembered in the point."""
         with self._reading(point_id) as views:
             damaged = [BlockRef(name, block) for name, view in views.items() for block in view.damaged_blocks()]
-            self._core.log(Scrubbed(point=point_id, damaged=bool(damaged)))
+            with self._core.lock:
+                self._core.log(Scrubbed(point=point_id, damaged=bool(damaged)))
         return damaged
 
     def materialise(self, point_id: str, disk: str, path: Path) -> None:
