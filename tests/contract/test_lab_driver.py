@@ -55,8 +55,10 @@ async def test_facts_tell_each_half_as_its_own_site_sees_it(pair: LabPair) -> No
     source, target = pair.source.sink.get(Relation, WEB), pair.target.sink.get(Relation, WEB)
     assert source is not None
     assert target is not None
-    assert (source.mode, source.peer_site, source.health) == ("Primary", "west", "Normal")
-    assert (target.mode, target.peer_site, target.health) == ("Replica", "east", "Normal")
+    assert (source.mode, source.peer_site) == ("Primary", "west")
+    assert (target.mode, target.peer_site) == ("Replica", "east")
+    # Half a second per cycle: a busy machine may be late, and that is all that may be wrong.
+    assert {*source.health_reasons, *target.health_reasons} <= {"missed-over-20-percent"}
     assert source.newest_point is None
     assert target.newest_point is not None
     assert target.newest_point.basis == "Freeze"

@@ -9,10 +9,11 @@ import msgspec
 import pytest
 
 from secondsite.agent.lab.state import Documents, Half
+from secondsite.wire.arguments import UpdateSettings
 from secondsite.wire.facts import State
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
-from support.lab import LabPair, LabSite, running_pair, until
+from support.lab import SETTINGS, LabPair, LabSite, running_pair, until
 from support.lab_centres import DB, WEB, source_centre
 
 NOT_BUILT = (
@@ -50,6 +51,8 @@ async def test_an_absent_target_is_tried_again_until_it_is_back(pair: LabPair) -
     fact = pair.source.relation()
     assert "cannot-deliver" not in fact.health_reasons
     assert "missed-over-20-percent" in fact.health_reasons
+    slow = SETTINGS.model_copy(update={"interval_seconds": 900})
+    await pair.source.do(Verb.UPDATE_SETTINGS, WEB, UpdateSettings(settings=slow))
     await pair.source.do(Verb.RESET_STATISTICS, WEB)
     assert pair.source.relation().health == "Normal"
     assert all(verdict["identical"] for verdict in await pair.replay())
