@@ -43,6 +43,7 @@ from secondsite.wire.facts import (
 )
 from secondsite.wire.inventory import VM
 from secondsite.wire.operations import Verb
+from support.simulated_pools import release, reserve
 
 _STEP = timedelta(seconds=2)
 
@@ -61,9 +62,9 @@ def apply(world: VMWorld, action: Action) -> VMWorld:
         case LeaveTombstone(id=id_):
             return replace(world, tombstones=world.tombstones | {id_})
         case Reserve():
-            return _at(world, action.site, _reserve(_view(world, action.site), action))
+            return _at(world, action.site, reserve(_view(world, action.site), action))
         case Release():
-            return _at(world, action.site, _release(_view(world, action.site), action))
+            return _at(world, action.site, release(_view(world, action.site), action))
         case Command():
             return _command(world, action)
     raise AssertionError(f"a ProtectedVM never plans {action}")
@@ -253,32 +254,6 @@ def start_test(world: VMWorld, owner: str = "dr/drill/1") -> VMWorld:
     half = _view(world, _name(world)).relations[_vm_id(world)]
     test = TestVM("t-1", "web - Test", "ch-host-1", owner, "Running")
     return _relation(world, _name(world), msgspec.structs.replace(half, test_vm=test))
-
-
-def _reserve(view: SiteView, action: Reserve) -> SiteView:
-    pools = dict(view.pools)
-    for key, pool in pools.items():
-        mine = (action.vm_id, action.adapter)
-        if pool.network != action.wish.network or pool.cidr not in action.wish.subnets:
-            continue
-        taken = {address for *_, address in pool.reserved}
-        address = next(a for n in range(10, 200) if (a := f"{pool.cidr.rpartition('.')[0]}.{n}") not in taken)
-        pools[key] = msgspec.structs.replace(pool, reserved=(*pool.reserved, (*mine, address)), free=pool.free - 1)
-    for address in action.wish.addresses:
-        for key, pool in pools.items():
-            if address.startswith(pool.cidr.rpartition(".")[0]):
-                entry = (action.vm_id, action.adapter, address)
-                pools[key] = msgspec.structs.replace(pool, reserved=(*pool.reserved, entry))
-    return replace(view, pools=pools)
-
-
-def _release(view: SiteView, action: Release) -> SiteView:
-    mine = (action.vm_id, action.adapter)
-    pools = {
-        key: msgspec.structs.replace(pool, reserved=tuple(each for each in pool.reserved if each[:2] != mine))
-        for key, pool in view.pools.items()
-    }
-    return replace(view, pools=pools)
 
 
 def _setting(each: AdapterPlan) -> AdapterSetting:

@@ -230,9 +230,6 @@ def _prepared(id_: str, role: Any, body: str) -> Association:
     return Association(id_, role, "silver" if role == "Target" else "gold", *peer, port=8084, digest=body, **host)
 
 
-# Modifiers
-
-
 def at(moment: datetime) -> Change:
     return lambda w: replace(w, now=moment)
 

@@ -199,3 +199,9 @@ def test_a_refusal_of_the_site_is_what_blocks() -> None:
     found = judge(made, plan(made), (trouble,)).status["deletion"]
     assert isinstance(found, dict)
     assert found["blockedBy"] == "another operation runs"
+
+
+def test_a_foreign_replica_of_the_same_name_does_not_name_the_vm() -> None:
+    made = replace(seen(w.target_half(owner=Owner("other", "c")), w.source_silent()), now=NOW + DEADLINE)
+    assert plan(made).actions == (GONE,)
+    assert "vmID" not in judge(made, plan(made), ()).status
