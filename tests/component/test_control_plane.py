@@ -22,6 +22,7 @@ from secondsite.sandbox import control_plane as module
 from secondsite.sandbox.cluster import ClusterError
 from secondsite.sandbox.control_plane import ControlPlane, free_port
 from secondsite.sandbox.existing_cluster import ExistingCluster
+from secondsite.sandbox.keeper import Keeper
 from secondsite.sandbox.kubectl import Kubectl, KubectlError
 from support.control_plane import OPERATOR, ROOT
 
@@ -273,3 +274,20 @@ def test_an_existing_cluster_serves_as_well(
     with pytest.raises(ClusterError, match=r"no context 'nowhere'.*It has: secondsite-sandbox"):
         ExistingCluster(directory, binary, "nowhere").start()
     assert not directory.exists()
+
+
+def test_what_dies_is_started_again_and_keeps_its_data(tmp_path: Path, binary: Path) -> None:
+    with ControlPlane(tmp_path / "it", binary) as own:
+        own.kubectl("create", "configmap", "kept", "--from-literal=a=b")
+        for name in ("etcd", "apiserver", "controller-manager"):
+            os.kill(own.pids[name], signal.SIGKILL)
+        keeper = Keeper(own)
+        keeper.start()
+        try:
+
+            def kept() -> bool:
+                return own.kubectl("get", "configmap", "kept", check=False).returncode == 0
+
+            eventually("everything is there again", lambda: not own.dead() and kept(), 60)
+        finally:
+            keeper.stop()

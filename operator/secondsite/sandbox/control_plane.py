@@ -119,6 +119,22 @@ class ControlPlane:
         self._components["apiserver"].stop()
         self._start_apiserver(time.monotonic() + _READY_SECONDS)
 
+    def revive(self) -> list[str]:
+        """Start again what has ended by itself, in the order in which the parts need each other; names them.
+
+        Raises ClusterError when the API server does not become ready again.
+        """
+        dead: list[str] = [name for name in ("etcd", "apiserver", "controller-manager") if name in self.dead()]
+        for name in dead:
+            match name:
+                case "etcd":
+                    self._start("etcd", flags.etcd())
+                case "apiserver":
+                    self._start_apiserver(time.monotonic() + _READY_SECONDS)
+                case _:
+                    self._start(name, flags.controller_manager(self.kubeconfig()))
+        return dead
+
     def dead(self) -> dict[str, str]:
         """The parts that have ended by themselves, each with the last lines of its log."""
         return {name: part.tail() for name, part in self._components.items() if part.wait(0)}

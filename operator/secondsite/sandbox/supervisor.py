@@ -118,7 +118,9 @@ class Program:
         with self.log.open("rb") as file:
             file.seek(max(0, self.log.stat().st_size - _TAIL_BYTES))
             lines = file.read().decode(errors="replace").splitlines()
-        return " | ".join(line.strip() for line in lines[-_TAIL_LINES:] if line.strip()) or "nothing was logged"
+        # A program that dies at each start says the same each time: once is enough.
+        said = dict.fromkeys(line.strip() for line in lines[-_TAIL_LINES:])
+        return " | ".join(filter(None, said)) or "nothing was logged"
 
     def _keep(self) -> None:
         while not self._stopping.is_set():

@@ -22,6 +22,7 @@ from secondsite.sandbox.cluster import Cluster
 from secondsite.sandbox.control_plane import ControlPlane, free_port
 from secondsite.sandbox.credentials import write_private
 from secondsite.sandbox.existing_cluster import ExistingCluster
+from secondsite.sandbox.keeper import Keeper
 from secondsite.sandbox.steps import Progress, silent
 from secondsite.sandbox.supervisor import Program, Supervisor
 
@@ -67,6 +68,7 @@ class World:
         self.supervisor = Supervisor()
         self._progress = progress
         self._cluster: Cluster | None = None
+        self._keeper: Keeper | None = None
         self._janitor = _hire_janitor(self.directory)
 
     @property
@@ -116,6 +118,9 @@ class World:
         self._progress("starting the control plane")
         self._cluster = self._make_cluster(binary)
         self._cluster.start()
+        if isinstance(self._cluster, ControlPlane):
+            self._keeper = Keeper(self._cluster)
+            self._keeper.start()
         self._progress("installing CRDs and roles")
         if self.plan.context:
             guest_cluster.require_untouched(self._cluster.kubectl, self.namespace)
@@ -164,7 +169,8 @@ class World:
     def keep_logs(self) -> Path:
         """Copy the logs to a folder that stays, and say where it is."""
         kept = Path(tempfile.mkdtemp(prefix="secondsite-logs-"))
-        shutil.copytree(self.logs, kept, dirs_exist_ok=True)
+        if self.logs.is_dir():
+            shutil.copytree(self.logs, kept, dirs_exist_ok=True)
         return kept
 
     def stop(self) -> None:
@@ -175,6 +181,8 @@ class World:
                 guest_cluster.clean(self._cluster.kubectl, self.namespace, self.documents)
         finally:
             self.supervisor.stop()
+            if self._keeper:
+                self._keeper.stop()
             if self._cluster:
                 self._cluster.stop()
             shutil.rmtree(self.directory, ignore_errors=True)
