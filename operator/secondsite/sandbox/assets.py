@@ -1,7 +1,8 @@
-"""What the sandbox applies: files of this checkout, or their copies inside an installed package."""
+"""What the sandbox applies: files of this checkout, or their copies that an installed package brings."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import yaml
 
 _CHECKOUT = Path(__file__).parents[3]
-ROOT = _CHECKOUT if (_CHECKOUT / "deploy").is_dir() else Path(__file__).parents[1] / "assets"
+ROOT = _CHECKOUT if (_CHECKOUT / "deploy").is_dir() else Path(sys.prefix) / "share" / "secondsite"
 
 INSTALL = ROOT / "deploy" / "install.yaml"
 MANIFESTS = ROOT / "examples" / "manifests"
