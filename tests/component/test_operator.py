@@ -93,7 +93,7 @@ def test_every_kind_gets_its_conditions(start: Start, kubectl: Kubectl, objects:
     operator = start()
     for kind in ALL_KINDS:
         until(partial(objects.reported, kind.name), f"a report on every {kind.name}")
-    until(operator.ready, "every object verified")
+    until(operator.verified, "every object verified")
     for each in objects.items():
         conditions = {one["type"]: one for one in each["status"]["conditions"]}
         assert conditions["Ready"]["status"] != "True", "its sites do not answer"
@@ -109,7 +109,7 @@ def test_a_site_that_does_not_answer_is_unknown_and_nothing_is_claimed(
     kubectl.apply(EVERYTHING)
     operator = start()
     until(lambda: objects.condition("VMMSite", "newyork", "Reachable").get("status") == "False", "unreachable")
-    until(operator.ready, "ready")
+    until(operator.verified, "ready")
     samples = operator.metrics()
     of_site = f'{{site="newyork",site_namespace="{namespace}"}}'
     of_vm = f'{{vm="web",vm_namespace="{namespace}"}}'
@@ -147,7 +147,7 @@ def test_a_wiped_or_strange_status_is_repaired_with_its_times(start: Start, kube
     kubectl.apply(VAULT, SITES, POLICY, WEB)
     operator = start()
     until(lambda: objects.condition("VMMSite", "newyork", "Reachable").get("status") == "False", "unreachable")
-    until(operator.ready, "ready")
+    until(operator.verified, "ready")
     before = until(lambda: objects.condition("VMMSite", "newyork", "Registered"), "a condition")
 
     patch = '[{"op": "remove", "path": "/status"}]'
@@ -182,7 +182,7 @@ def test_what_was_deleted_while_the_operator_was_down_is_gone(
     assert operator.stop() == 0
     kubectl("delete", "protectedvm", "sql")
     again = start()
-    until(again.ready, "ready")
+    until(again.verified, "ready")
     until(lambda: objects.status("ReplicationPolicy", "gold").get("protectedVMs") == 1, "one user")
     assert not any('vm="sql"' in name and namespace in name for name in again.metrics())
 
@@ -203,7 +203,7 @@ def test_the_same_world_again_costs_no_write(start: Start, kubectl: Kubectl, obj
     kubectl.apply(EVERYTHING)
     operator = start()
     until(lambda: objects.condition("VMMSite", "newyork", "Reachable").get("status") == "False", "unreachable")
-    until(operator.ready, "ready")
+    until(operator.verified, "ready")
 
     def versions() -> dict[str, str]:
         found = objects.items()
@@ -216,7 +216,7 @@ def test_the_same_world_again_costs_no_write(start: Start, kubectl: Kubectl, obj
     settled = until(unchanging, "nothing changes")
     assert operator.stop() == 0
     again = start()
-    until(again.ready, "ready")
+    until(again.verified, "ready")
     until(lambda: again.metric(reachable(namespace)) is not None, "the sites are seen again")
     differing = {name for name, version in versions().items() if version != settled[name]}
     # A site's last contact may be told anew; what nothing happened to is not touched.

@@ -148,9 +148,13 @@ class OperatorProcess:
             return 0, ""
 
     def ready(self) -> bool:
-        """Whether every object has had its turn."""
+        """Whether `/readyz` says so: for one that commands, that every object has had its turn."""
         self._alive()
         return self.get("/readyz")[0] == 200
+
+    def verified(self) -> bool:
+        """Whether it commands, and every object has had its turn."""
+        return self.leads() and self.ready()
 
     def metrics(self) -> dict[str, float]:
         """Every sample by its name with labels, as Prometheus reads it."""

@@ -31,7 +31,7 @@ from secondsite.controller.pending import Pending
 from secondsite.controller.ports import Key, SiteKey
 from secondsite.controller.probes import Answer
 from secondsite.controller.queue import Rank, WorkQueue
-from secondsite.controller.references import POLICY, SITE, TEST, VAULT, VM
+from secondsite.controller.references import MAPPING, POLICY, SITE, TEST, VAULT, VM
 from secondsite.controller.report import StatusWriter
 from secondsite.controller.runner import Runner
 from secondsite.controller.siteside import SiteSide
@@ -43,6 +43,8 @@ from secondsite.plan.actions import Action
 # Sites first, since all others plan by what they find; people wait for tests.
 _URGENCY = {VAULT: 0, SITE: 1, TEST: 2, POLICY: 3}
 _LAST = 4
+_REST = 30
+"""A roll-up that took long rests so many times as long, however many of its members change."""
 
 _log = logs.get(__name__)
 
@@ -78,6 +80,7 @@ class Operator:
         self._lister = Lister(connections.kube, self.catalogue, tuple(self.kinds.values()), list_every)
         self._leading = asyncio.Event()
         self._verified = False
+        self._slow: dict[Key, float] = {}
         self._machines = Machines()
         self._writer = self._make_writer(connections.kube)
         self._runner = self._make_runner(connections.kube)
@@ -131,6 +134,8 @@ class Operator:
 
     def _took(self, key: Key, seconds: float) -> None:
         self.metrics.turns.labels(key.kind).observe(seconds)
+        if key.kind in (VAULT, POLICY, MAPPING):
+            self._slow[key] = seconds
         if not self._verified and not len(self._runner.queue) and self.barrier.passed():
             self._verified = True
             # The mirrors are full by now.
@@ -142,6 +147,7 @@ class Operator:
         if change is Change.GONE:
             self._runner.turns.forget(key)
             self._writer.forget(key)
+            self._slow.pop(key, None)
         if key.kind == SITE and change is not Change.STATUS:
             self._sync_sites()
 
@@ -157,7 +163,7 @@ class Operator:
 
     def _later(self, key: Key, delay: float) -> None:
         if self.barrier.opened:
-            self._runner.later(key, delay)
+            self._runner.later(key, max(delay, _REST * self._slow.get(key, 0.0)))
 
     def _lease_changed(self, held: bool) -> None:
         _log.info("commanding" if held else "commands_stopped", term=self.lease.term)

@@ -96,7 +96,7 @@ class Observer:
     def mapping(self, mapping: Object[NetworkMappingSpec], now: datetime) -> MappingWorld:
         namespace, spec = mapping.namespace, mapping.spec
         pair = {spec.source.site_ref.name, spec.target.site_ref.name}
-        worlds = (self.vm(vm, now) for vm in self._vms_between(namespace, pair))
+        worlds = (self.vm(vm, now) for vm in self._vms_between(namespace, pair) if self._concerns(spec, vm))
         return MappingWorld(
             now=now,
             mapping=mapping,
@@ -197,6 +197,14 @@ class Observer:
                 if vm and clouds and clouds.target.site_ref.name in pair:
                     found.append(vm)
         return found
+
+    def _concerns(self, mapping: NetworkMappingSpec, vm: Object[ProtectedVMSpec]) -> bool:
+        """Whether an adapter of the VM is on the mapping's network of the VM's own site, or may be."""
+        site = vm.spec.vm.site_ref.name
+        network = mapping.source.network if site == mapping.source.site_ref.name else mapping.target.network
+        view = self.sites.view(vm.namespace, site)
+        machine = view.vms.get(find_id(vm.spec, view))
+        return machine is None or any(adapter.network == network for adapter in machine.adapters)
 
     def _mappings(self, namespace: str, names: set[str]) -> tuple[Object[NetworkMappingSpec], ...]:
         keys: set[Key] = set()

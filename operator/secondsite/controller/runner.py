@@ -38,6 +38,7 @@ class Runner:
     _jobs: asyncio.Queue[Work] = field(default_factory=asyncio.Queue)
     _waiting: set[Key] = field(default_factory=set)
     _next_check: float = 0.0
+    _next_call: float = 0.0
 
     def now(self, key: Key) -> None:
         """The key needs a turn now."""
@@ -118,8 +119,10 @@ class Runner:
 
     def _check(self, now: float) -> None:
         free = self.pending.settle(now) | self.limiter.slots.callable()
-        free |= {key for key in self._waiting if not self.held_back(key)}
-        self._waiting -= free
+        if now >= self._next_call:
+            self._next_call = now + _TICK_SECONDS
+            free |= {key for key in self._waiting if not self.held_back(key)}
+            self._waiting -= free
         for key in free - self.queue.busy:
             self.queue.add(key)
 
