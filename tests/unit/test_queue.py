@@ -80,6 +80,18 @@ def test_a_forgotten_key_gets_no_turn() -> None:
     assert len(queue) == 0
 
 
+def test_a_key_that_was_forgotten_and_came_back_is_still_never_at_work_twice() -> None:
+    queue = WorkQueue()
+    queue.add(KEYS[0])
+    queue.forget(KEYS[0])
+    queue.add(KEYS[0])
+    assert queue.take() == KEYS[0]
+    queue.add(KEYS[0])
+    assert queue.take() is None
+    queue.done(KEYS[0])
+    assert drain(queue) == [KEYS[0]]
+
+
 def test_delays_after_failures_double_to_the_longest_and_start_again_after_a_success() -> None:
     queue = WorkQueue(chance=random.Random(1))
     delays = [queue.failed(KEYS[0], 0.0) for _ in range(12)]
