@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from secondsite.controller.agents import Unreached
 from secondsite.controller.authority import Authorities
 from secondsite.controller.kube import Kube
 from secondsite.controller.login import find
 from secondsite.controller.registration import Registrar
-from secondsite.plan.actions import IssueBundle, Renew
+from secondsite.plan.actions import Command, IssueBundle, Renew
 from secondsite.plan.observed import UNKNOWN
 from secondsite.sandbox.control_plane import ControlPlane
+from secondsite.wire.arguments import Nothing
+from secondsite.wire.operations import Verb
+from support.memory_driver import VM_ID
 from support.site_side import NAMESPACE, Ends, agent_at, broken, free_port, until
 
 
@@ -63,4 +67,21 @@ async def test_an_authority_lost_while_its_site_is_followed_is_not_replaced(
         assert ends.side.authorities(NAMESPACE, "vault") is UNKNOWN
         await until(lambda: ends.side.authorities(NAMESPACE, "vault") is not UNKNOWN)
         assert ends.side.foreign_sites(NAMESPACE, "vault") == ("newyork",)
+        assert not ends.view().known
+
+
+async def test_who_shows_a_copied_bundle_in_a_registered_agents_place_is_told_and_believed_nothing(
+    ends: Ends, tmp_path: Path
+) -> None:
+    await ends.authority()
+    bundle = await ends.bundle(tmp_path)
+    async with agent_at(ends.endpoint, tmp_path / "data", bundle):
+        await ends.register()
+    async with agent_at(ends.endpoint, tmp_path / "rogue", bundle):
+        for action in (Command("newyork", Verb.SUSPEND, VM_ID, "intent", Nothing()), Renew("newyork")):
+            with pytest.raises(Unreached) as refused:
+                await ends.act(action)
+            assert refused.value.reason == "PeerUnregistered"
+        # It is seen for what it is, and registered no more.
+        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
         assert not ends.view().known

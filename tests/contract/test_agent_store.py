@@ -178,3 +178,13 @@ def test_a_look_is_no_change_and_another_wish_keeps_what_was_served() -> None:
     assert (after.epoch, after.changes, after.served_requests) == (4, 3, (("a", "1"), ("b", "2")))
     assert after.released_epoch == 0
     assert after_success(after, command(Verb.REMOVE_REPLICA, epoch=4)).released_epoch == 4
+
+
+async def test_what_the_agent_remembers_is_for_its_owner_only(tmp_path: Path) -> None:
+    # The folder may be one that others can look into.
+    tmp_path.chmod(0o755)
+    store = Store(tmp_path / "agent.db")
+    await store.run(partial(meta.put, name="x", value="y"))
+    modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    await store.close()
+    assert modes == {"agent.db": 0o600, "agent.db-wal": 0o600}

@@ -135,6 +135,12 @@ def _open(path: Path) -> sqlite3.Connection:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SecondsiteError(f"Making the folder {path.parent} failed: {error.strerror or error}") from error
+    try:
+        # Before SQLite opens it: the log beside it gets the same mode.
+        path.touch(mode=0o600)
+        path.chmod(0o600)
+    except OSError as error:
+        raise _cannot_open(path, error) from error
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         # Exclusive: two agents on one folder would both believe that they own the relations.
@@ -155,7 +161,6 @@ def _open(path: Path) -> sqlite3.Connection:
             f"{path} is not a readable database: {error}",
             "Restore the data folder from a backup, or start in an empty one with a new registration bundle.",
         ) from error
-    path.chmod(0o600)
     return connection
 
 
@@ -173,7 +178,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
-def _cannot_open(path: Path, error: sqlite3.OperationalError) -> SecondsiteError:
+def _cannot_open(path: Path, error: sqlite3.OperationalError | OSError) -> SecondsiteError:
     if "locked" in str(error):
         return SecondsiteError(
             f"Another agent runs on the data folder {path.parent}",

@@ -36,6 +36,9 @@ CONNECT_SECONDS = 5
 POLL_GRACE_SECONDS = 10
 """A poll that is silent for longer than its wait and this has lost its site."""
 
+UNREGISTERED = "PeerUnregistered"
+"""Reason of an Unreached: the agent shows a bundle where only a registered one is spoken with."""
+
 _CHANGES = msgspec.json.Decoder(Changes)
 
 
@@ -181,9 +184,12 @@ _REMEDIES = {
 
 def why_unreached(error: BaseException) -> tuple[str, str, str]:
     """A stable reason, what came back, and a remedy, for an exception of the transport."""
-    for cause in _causes(error):
+    causes = _causes(error)
+    for cause in causes:
+        # First, for aiohttp wraps it in an SSLError that says less.
         if isinstance(cause, PeerRefused):
             return f"Peer{cause.reason}", cause.what, cause.remedy
+    for cause in causes:
         if isinstance(cause, ssl.SSLError):
             text = str(cause)
             expired = "certificate has expired" in text or "CERTIFICATE_EXPIRED" in text

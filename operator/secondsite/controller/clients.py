@@ -49,7 +49,10 @@ class Clients:
         self._farewells: set[asyncio.Task[None]] = set()
 
     def of(self, site: Object[VMMSiteSpec]) -> Dialled:
-        """The client for this site as it is declared now. Raises NotYet while its vault has no authority."""
+        """The client for this site as it is declared now: it speaks with a registered agent only.
+
+        Raises NotYet while its vault has no authority.
+        """
         key = (site.namespace, site.name)
         keys = self.keys(site)
         identity = self._authorities.identity(keys, utc_now())
@@ -62,9 +65,14 @@ class Clients:
         return fresh
 
     def once(self, site: Object[VMMSiteSpec], *, expired: bool = False) -> Dialled:
-        """A client of its own, on new connections, that the caller closes. `expired`: to renew over only."""
+        """A client of its own, on new connections, that the caller closes: it also speaks with who shows a bundle.
+
+        `expired`: to renew over only, and so with a registered agent only.
+        """
         keys = self.keys(site)
-        return _dial(site, self._authorities.identity(keys, utc_now()), keys.trust, expired=expired)
+        return _dial(
+            site, self._authorities.identity(keys, utc_now()), keys.trust, expired=expired, unregistered=not expired
+        )
 
     def keys(self, site: Object[VMMSiteSpec]) -> VaultKeys:
         """The keys of the site's vault. Raises NotYet."""
@@ -93,9 +101,16 @@ class Clients:
         self._dialled.clear()
 
 
-def _dial(site: Object[VMMSiteSpec], identity: Identity, trust: Trust, *, expired: bool = False) -> Dialled:
+def _dial(
+    site: Object[VMMSiteSpec],
+    identity: Identity,
+    trust: Trust,
+    *,
+    expired: bool = False,
+    unregistered: bool = False,
+) -> Dialled:
     grace = EXPIRED_GRACE if expired else None
-    gate = SiteGate(site.name, endpoint_host(site.spec.endpoint), expired_grace=grace)
+    gate = SiteGate(site.name, endpoint_host(site.spec.endpoint), expired_grace=grace, unregistered=unregistered)
     context = client_context(identity, trust, gate, check_times=not expired)
     return Dialled(AgentClient(site.name, site.spec.endpoint, context), gate, site.spec.endpoint, identity, trust)
 

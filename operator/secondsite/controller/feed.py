@@ -11,14 +11,13 @@ from datetime import datetime, timedelta
 from secondsite import logs
 from secondsite.api.kind import Object
 from secondsite.api.vmmsite import VMMSiteSpec
-from secondsite.controller.agents import Unreached
+from secondsite.controller.agents import UNREGISTERED, Unreached
 from secondsite.controller.clients import Clients, Dialled
 from secondsite.controller.ports import SiteKey
 from secondsite.controller.probe import vault_at
 from secondsite.controller.sites import Sites
 from secondsite.errors import NotYet, SecondsiteError
 from secondsite.trust.certificates import utc_now
-from secondsite.trust.names import Role
 from secondsite.wire.agent import Verdict
 
 POLL_SECONDS = 25.0
@@ -106,8 +105,12 @@ class Feeds:
             # A probe from before there was an authority says nothing about who answers should it be lost.
             self._sites.foreign(key, None)
         dialled = self._clients.of(self._wanted[key])
-        registered = await self._meet(key, dialled)
-        if not registered:
+        try:
+            await self._meet(key, dialled)
+        except Unreached as error:
+            if error.reason != UNREGISTERED:
+                raise
+            await self._greet(key)
             await asyncio.sleep(_UNREGISTERED_SECONDS)
             return
         checks = asyncio.create_task(self._ask_checks(key, dialled))
@@ -116,14 +119,21 @@ class Feeds:
         finally:
             checks.cancel()
 
-    async def _meet(self, key: SiteKey, dialled: Dialled) -> bool:
-        """Ask the agent who it is; whether it is registered with this vault."""
+    async def _greet(self, key: SiteKey) -> None:
+        """Note who shows a bundle; nothing else that it says counts."""
+        newcomer = self._clients.once(self._wanted[key])
+        try:
+            await self._meet(key, newcomer)
+        finally:
+            await newcomer.client.close()
+
+    async def _meet(self, key: SiteKey, dialled: Dialled) -> None:
+        """Ask the agent who it is."""
         sent = utc_now()
         info = await dialled.client.info()
         received = utc_now()
         self._sites.met(key, info=info, peer=dialled.peer, skew=_skew(sent, info.time, received))
         self._sites.contact(key, received)
-        return dialled.peer is not None and dialled.peer.name.role is Role.AGENT
 
     async def _read(self, key: SiteKey, dialled: Dialled) -> None:
         mirror = self._sites.mirror(key)

@@ -11,7 +11,7 @@ from secondsite.trust.certificates import Peer, utc_now
 from secondsite.trust.identity import Trust
 from secondsite.trust.names import Role
 
-Reason = Literal["NoName", "WrongVault", "WrongRole", "WrongSite", "WrongAddress", "Revoked", "Expired"]
+Reason = Literal["NoName", "WrongVault", "WrongRole", "WrongSite", "WrongAddress", "Revoked", "Expired", "Unregistered"]
 
 
 class PeerRefused(ssl.SSLCertVerificationError):
@@ -56,14 +56,18 @@ class SiteGate:
 
     `address` is the endpoint's host: a bootstrap certificate holds for that endpoint only. `expired_grace` goes with
     a context that does not check times (`client_context(check_times=False)`): how long after its end a certificate
-    is still good enough to be renewed over.
+    is still good enough to be renewed over. With `unregistered=False` a bundle is not enough: whoever has a copy of one
+    that is spent must be told nothing, and believed in nothing.
     """
 
-    def __init__(self, site: str, address: str, *, expired_grace: timedelta | None = None) -> None:
+    def __init__(
+        self, site: str, address: str, *, expired_grace: timedelta | None = None, unregistered: bool = True
+    ) -> None:
         self.site = site
         self.address = address
         self.seen: Peer | None = None
         self._grace = expired_grace
+        self._unregistered = unregistered
 
     def __call__(self, peer: Peer) -> None:
         require_role(peer, (Role.AGENT, Role.BOOTSTRAP))
@@ -72,6 +76,10 @@ class SiteGate:
                 "WrongSite",
                 f"The certificate is of site {peer.name.site}, dialled {self.site} at {self.address}",
                 "Correct the endpoints of the VMMSites: another site answers at this one's.",
+            )
+        if peer.name.role is Role.BOOTSTRAP and not self._unregistered:
+            raise PeerRefused(
+                "Unregistered", f"The agent of site {self.site} shows a registration bundle, no certificate of its own"
             )
         if peer.name.role is Role.BOOTSTRAP and self.address not in peer.addresses:
             raise PeerRefused(
