@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 
 from secondsite.sandbox import janitor
 from secondsite.sandbox.supervisor import Program, ProgramError, RestartPolicy, Supervisor
+from secondsite.sandbox.world import Plan, World
 
 # Says its pid, then sleeps for ever.
 SLEEPER = [sys.executable, "-c", "import os, signal; print(os.getpid(), flush=True); signal.pause()"]
@@ -109,3 +111,17 @@ def test_programs_and_folder_do_not_outlive_a_parent_that_was_killed(tmp_path: P
     until(lambda: not alive(program), "the program's end")
     until(lambda: not folder.exists(), "the folder's end")
     until(lambda: not alive(cleaner), "the janitor's end")
+
+
+def test_a_program_that_cannot_be_started_says_so_instead_of_waiting_for_ever(tmp_path: Path) -> None:
+    program = Program("agent", [sys.executable, "-c", "pass"], log=tmp_path / "missing" / "agent.log")
+    with pytest.raises(ProgramError, match=r"Starting agent failed.*missing"):
+        program.start()
+    program.stop()
+
+
+def test_a_wrong_plan_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="missing"):
+        World(Plan(manifests=tmp_path / "missing"))
+    assert list(tmp_path.iterdir()) == []

@@ -73,6 +73,7 @@ class Program:
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._started = threading.Event()
+        self._failure: OSError | None = None
         # The thread outlives the process that it started: the kernel's death signal comes when the thread ends.
         self._keeper = threading.Thread(target=self._keep, name=f"keep {name}", daemon=True)
 
@@ -84,9 +85,11 @@ class Program:
             return self._process.pid if alive and self._process else None
 
     def start(self) -> None:
-        """Start it; returns when the process exists."""
+        """Start it; returns when the process exists. Raises ProgramError when none can be made."""
         self._keeper.start()
         self._started.wait()
+        if self._failure is not None:
+            raise ProgramError(f"Starting {self.name} failed: {self._failure}", f"Its log would be {self.log}.")
 
     def kill(self) -> int:
         """SIGKILL the present incarnation and return its process id. Raises ProgramError if there is none."""
@@ -125,8 +128,14 @@ class Program:
     def _keep(self) -> None:
         while not self._stopping.is_set():
             born = time.monotonic()
-            process = self._spawn()
-            process.wait()
+            try:
+                self._spawn().wait()
+            except OSError as error:
+                # Later on, with no room for a process just now, it is a death like any other.
+                if not self._started.is_set():
+                    self._failure = error
+                    self._started.set()
+                    return
             now = time.monotonic()
             if self._stopping.wait(self._policy.pause(now - born, now)):
                 return

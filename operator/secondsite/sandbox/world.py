@@ -60,7 +60,6 @@ class World:
 
     def __init__(self, plan: Plan | None = None, progress: Progress = silent) -> None:
         self.plan = plan or Plan()
-        self.directory = Path(tempfile.mkdtemp(prefix="secondsite-"))
         self.documents = self.plan.documents
         self.sites = {name: site["spec"]["endpoint"] for name, site in assets.named(self.documents, "VMMSite").items()}
         self.namespace = next(iter(assets.named(self.documents, "RecoveryVault").values()))["metadata"]["namespace"]
@@ -69,6 +68,8 @@ class World:
         self._progress = progress
         self._cluster: Cluster | None = None
         self._keeper: Keeper | None = None
+        # Last: whatever is wrong with the plan leaves no folder.
+        self.directory = Path(tempfile.mkdtemp(prefix="secondsite-"))
         self._janitor = _hire_janitor(self.directory)
 
     @property
