@@ -25,7 +25,7 @@ from secondsite.plan.protectedvm.view import View
 
 def judge(world: VMWorld, plan: Plan, troubles: tuple[Trouble, ...]) -> Report:
     """The whole report."""
-    view = View(Picture(as_heard(world)), plan, troubles)
+    view = View(Picture(as_heard(world)), Picture(world), plan, troubles)
     shield, behind, test = protected(view), lag(view), tested(view)
     parts = (shield, coverage(view), network_mapped(view))
     reach = _sites_reachable(view)

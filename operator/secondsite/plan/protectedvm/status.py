@@ -150,11 +150,12 @@ def _requests(view: View) -> VMRequestsServed | None:
 def _deletion(view: View) -> Deletion | None:
     if not view.world.vm.deleting:
         return None
-    steps = delete.owed(view.picture)
+    # Not as last heard: a deletion that waits for a silent site waits from the first moment on.
+    steps = delete.owed(view.present)
     return Deletion(
         remaining=tuple(step.label for step in steps),
-        blocked_by=(delete.blocker(view.picture, steps) or _refusal(view)) if steps else None,
-        deadline_time=delete.deadline(view.picture),
+        blocked_by=(delete.blocker(view.present, steps) or _refusal(view)) if steps else None,
+        deadline_time=delete.deadline(view.present),
     )
 
 

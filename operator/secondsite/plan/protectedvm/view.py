@@ -15,6 +15,9 @@ class View:
     """Everything that judging looks at. Halves of another vault count as none."""
 
     picture: Picture
+    """As last heard: a site that fell silent a moment ago counts as it was."""
+    present: Picture
+    """As it is known now, which is what was planned from."""
     plan: Plan
     troubles: tuple[Trouble, ...] = ()
 
