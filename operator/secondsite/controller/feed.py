@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from secondsite import logs
 from secondsite.api.kind import Object
@@ -18,7 +18,7 @@ from secondsite.controller.probe import vault_at
 from secondsite.controller.sites import Sites
 from secondsite.errors import NotYet, SecondsiteError
 from secondsite.trust.certificates import utc_now
-from secondsite.wire.agent import Verdict
+from secondsite.wire.agent import AgentInfo, Verdict
 
 POLL_SECONDS = 25.0
 """How long one poll waits for news; every poll that ends tells that the site still answers."""
@@ -27,6 +27,9 @@ CHECKS_SECONDS = 60.0
 RECHECK_SECONDS = 2.0
 """How soon again after checks that could not be made, as while a site's driver starts."""
 _UNREGISTERED_SECONDS = 1.0
+# The first call also makes the connection; one that takes longer than this says too little of the site's clock.
+_CLOCK_CALL = timedelta(milliseconds=50)
+_CLOCK_CALLS = 3
 _PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 _log = logs.get(__name__)
@@ -128,12 +131,10 @@ class Feeds:
             await newcomer.client.close()
 
     async def _meet(self, key: SiteKey, dialled: Dialled) -> None:
-        """Ask the agent who it is."""
-        sent = utc_now()
-        info = await dialled.client.info()
-        received = utc_now()
-        self._sites.met(key, info=info, peer=dialled.peer, skew=_skew(sent, info.time, received))
-        self._sites.contact(key, received)
+        """Ask the agent who it is, and what time it has."""
+        info, skew = await _ask(dialled)
+        self._sites.met(key, info=info, peer=dialled.peer, skew=skew)
+        self._sites.contact(key, utc_now())
 
     async def _read(self, key: SiteKey, dialled: Dialled) -> None:
         mirror = self._sites.mirror(key)
@@ -167,6 +168,15 @@ class Feeds:
             _log.warning("site_unreachable", site=key[1], reason=reason, error=str(error))
 
 
-def _skew(sent: datetime, theirs: datetime, received: datetime) -> timedelta:
-    """The site's clock minus ours, taking its answer to be from the middle of the call."""
-    return theirs - (sent + (received - sent) / 2)
+async def _ask(dialled: Dialled) -> tuple[AgentInfo, timedelta]:
+    """Who it is, and its clock minus ours: never too small, and too large by less than the call took.
+
+    A midpoint would be nearer, but might be too small, and then a lag would be reported smaller than it is.
+    """
+    tries: list[tuple[timedelta, AgentInfo, timedelta]] = []
+    while not tries or (tries[-1][0] > _CLOCK_CALL and len(tries) < _CLOCK_CALLS):
+        sent = utc_now()
+        info = await dialled.client.info()
+        tries.append((utc_now() - sent, info, info.time - sent))
+    _, info, skew = min(tries, key=lambda made: made[0])
+    return info, skew
