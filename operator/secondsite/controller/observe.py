@@ -25,6 +25,7 @@ from secondsite.plan.observed import (
     LastTest,
     MappingWorld,
     PolicyWorld,
+    SiteView,
     SiteWorld,
     TestWorld,
     VaultWorld,
@@ -113,11 +114,13 @@ class Observer:
         source = self.sites.view(namespace, source_name)
         policy: Object[ReplicationPolicySpec] | None = self._object(POLICY, namespace, vm.spec.policy_ref.name)
         pair = pair_for(policy, vm.spec)
-        target_name = pair.target.site_ref.name if pair else ""
         vault = self._vault_of(namespace, source_name)
         entry = self.catalogue.get(key)
         remembered = str(entry.memory.get("vmID", "")) if entry else ""
-        self.machines.note(key, (find_id(vm.spec, source) if source.known else "") or remembered)
+        vm_id = (find_id(vm.spec, source) if source.known else "") or remembered
+        self.machines.note(key, vm_id)
+        # Where it replicates to is a fact; a policy that is gone or names another site does not move a replica.
+        target_name = _replicates_to(source, vm_id) or (pair.target.site_ref.name if pair else "")
         return VMWorld(
             now=now,
             vm=vm,
@@ -127,7 +130,7 @@ class Observer:
             source_site=self._object(SITE, namespace, source_name),
             target_site=self._object(SITE, namespace, target_name),
             source=source,
-            target=self.sites.view(namespace, target_name) if pair else None,
+            target=self.sites.view(namespace, target_name) if target_name else None,
             mappings=self._mappings(namespace, {source_name, target_name}),
             tests=tuple(test.name for test in self._open_tests(key)),
             association=association_id(pair) if pair else "",
@@ -234,6 +237,11 @@ class Observer:
         entries = (self.catalogue.get(key) for key in self.catalogue.graph.referrers(vm, TEST))
         found = [entry.object for entry in entries if entry and entry.object and not _complete(entry)]
         return sorted(found, key=_age)
+
+
+def _replicates_to(source: SiteView, vm_id: str) -> str:
+    half = source.relations.get(vm_id)
+    return half.peer_site if half is not None and half.mode == "Primary" else ""
 
 
 def _age(obj: Object[S]) -> tuple[datetime, str]:
