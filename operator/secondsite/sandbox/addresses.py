@@ -30,7 +30,7 @@ def split(endpoint: str) -> tuple[str, int]:
 
 def require_free(host: str, port: int) -> None:
     """Raises AddressTaken, naming who holds it, when nobody could listen at this address."""
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         # As servers do: what merely waits in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -25,6 +25,13 @@ class _Watch:
         self.looks = 0
         self.networks: set[str] = set()
         self._machines = self._production()
+        # A busy machine misses cycles by itself: what counts is that the test makes nothing worse.
+        self._health = {
+            (vm.name, half.mode): half.health
+            for vm in stage.vms
+            for half in (stage.primary(vm), stage.replica(vm))
+            if half
+        }
 
     async def look(self) -> None:
         """One look; what is not as it should be is kept."""
@@ -44,9 +51,10 @@ class _Watch:
 
     def _judge(self, vm: VM, *halves: Relation | None) -> None:
         for half in halves:
-            if half is None or half.state != "Replicating" or half.health != "Normal":
-                seen = f"{half.mode} is {half.state}, {half.health}" if half else "a half is gone"
-                self.complaints.append(f"{vm.name}: {seen}")
+            if half is None:
+                self.complaints.append(f"{vm.name}: a half is gone")
+            elif half.state != "Replicating" or half.health not in ("Normal", self._health.get((vm.name, half.mode))):
+                self.complaints.append(f"{vm.name}: {half.mode} is {half.state}, {half.health}")
 
     def _production(self) -> dict[str, inventory.VM]:
         return {vm.id: self._stage.eyes.sites[vm.source].all(inventory.VM)[vm.id] for vm in self._stage.vms}
@@ -164,7 +172,7 @@ async def _judge_production(stage: Stage, watch: _Watch, begun: dict[str, int], 
     stage.verdict.add(
         "The test touches neither production nor replication",
         f"{commanded} commands to the source, {watch.looks} looks at both halves: "
-        f"{'; '.join(told)[:300] or 'all Replicating, Normal, guests writing'}; network {', '.join(watch.networks)}",
+        f"{'; '.join(told)[:300] or 'all Replicating, none worse, guests writing'}; network {', '.join(watch.networks)}",
         held=commanded == 0 and not told and len(watch.networks) == 1,
     )
 

@@ -125,8 +125,10 @@ class World:
         self._progress("installing CRDs and roles")
         if self.plan.context:
             guest_cluster.require_untouched(self._cluster.kubectl, self.namespace)
-        self._cluster.kubectl.apply(assets.dump(assets.install()))
-        self._cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+        documents = assets.install()
+        crds = assets.dump(assets.named(documents, "CustomResourceDefinition").values())
+        self._cluster.kubectl.apply(assets.dump(documents))
+        self._cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", "-", stdin=crds)
 
     def start_operator(self) -> None:
         """Start the operator as its service account, under exactly the RBAC of `deploy/`."""
