@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,29 @@ async def test_a_fence_that_could_not_be_stored_is_stored_by_the_next_command(tm
         assert await store.run(load) == fence
     finally:
         await store.close()
+
+
+async def test_a_command_is_refused_that_a_newer_fence_overtakes_on_its_way(tmp_path: Path) -> None:
+    vault, driver, gate = Vault(), MemoryDriver(), threading.Event()
+    enrol(tmp_path, vault)
+    async with running(tmp_path, driver) as site:
+        await eventually(site.agent.settled)
+        operator, store = site.caller(vault), site.agent.store
+        assert (await operator.put("/v1/operations/k1", command())).json["state"] == "Succeeded"
+        # The store is busy, so the next command is admitted and then waits to learn whether its key is known.
+        entered = threading.Event()
+
+        def hold(_connection: sqlite3.Connection) -> bool:
+            entered.set()
+            return gate.wait(10)
+
+        busy = asyncio.create_task(store.run(hold))
+        await eventually(entered.is_set)
+        older = asyncio.create_task(operator.put("/v1/operations/k2", command(intent="i2")))
+        await eventually(lambda: bool(store._queued))
+        newer = asyncio.create_task(site.agent.fences.admit(FENCE.model_copy(update={"term": 4, "holder": "b"})))
+        await eventually(lambda: len(store._queued) == 2)
+        gate.set()
+        await asyncio.gather(busy, newer)
+        assert (await older).code == Code.FENCED
+        assert [one.key for one in driver.commands] == ["k1"]

@@ -31,6 +31,10 @@ class Fences:
         await self._store.run(lambda connection: meta.put(connection, _NAME, fence.to_json().decode()))
         self._stored = fence
 
+    def require(self, fence: Fence) -> None:
+        """Raises Refusal for a bearer that was admitted, and overtaken since."""
+        _check(fence, self.highest)
+
 
 def load(connection: sqlite3.Connection) -> Fence | None:
     """The highest fence that the store has."""

@@ -75,8 +75,13 @@ class Operations:
             if live.task is None:
                 live.task = asyncio.create_task(self._run(live, resumed=True))
 
-    async def put(self, key: str, request: OperationRequest) -> OperationAnswer:
-        """Begin an operation, or tell what became of it if the key is known. Raises Refusal, then nothing began."""
+    async def put(
+        self, key: str, request: OperationRequest, allowed: Callable[[], None] = lambda: None
+    ) -> OperationAnswer:
+        """Begin an operation, or tell what became of it if the key is known. Raises Refusal, then nothing began.
+
+        `allowed` raises what speaks against it at the very moment at which it would begin.
+        """
         if key not in self._live:
             known = await self._store.run(partial(records.find, key=key))
             # Another request with this key may have been quicker meanwhile.
@@ -85,7 +90,10 @@ class Operations:
                 if not known.running:
                     self._news.show(known.fact)
                 return self._answer(known.fact)
-        live = self._live.get(key) or self._begin(key, request)
+        live = self._live.get(key)
+        if live is None:
+            allowed()
+            live = self._begin(key, request)
         _require_same(live.record.request, request)
         await asyncio.shield(live.stored)
         with contextlib.suppress(TimeoutError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from aiohttp import web
 
 from secondsite.agent import messages
@@ -13,7 +15,7 @@ async def put_operation(request: web.Request) -> web.Response:
     asked = messages.operation(await request.read())
     agent.require_driver()
     await agent.fences.admit(asked.fence)
-    return http.reply(await agent.operations.put(key, asked))
+    return http.reply(await agent.operations.put(key, asked, partial(agent.fences.require, asked.fence)))
 
 
 async def get_operation(request: web.Request) -> web.Response:
