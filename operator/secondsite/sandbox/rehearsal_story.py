@@ -168,11 +168,12 @@ async def _judge_production(stage: Stage, watch: _Watch, begun: dict[str, int], 
     sources = {vm.source for vm in stage.vms}
     commanded = sum(after[site] - begun[site] for site in sources)
     stalled = [vm.name for vm in stage.vms if now[vm.name] <= writes[vm.name]]
+    seen = "all Replicating, none worse, guests writing"
     told = [*dict.fromkeys(watch.complaints), *(f"{name} writes no more" for name in stalled)]
     stage.verdict.add(
         "The test touches neither production nor replication",
         f"{commanded} commands to the source, {watch.looks} looks at both halves: "
-        f"{'; '.join(told)[:300] or 'all Replicating, none worse, guests writing'}; network {', '.join(watch.networks)}",
+        f"{'; '.join(told)[:300] or seen}; network {', '.join(watch.networks)}",
         held=commanded == 0 and not told and len(watch.networks) == 1,
     )
 
