@@ -108,13 +108,14 @@ def _judge_checks(stage: Stage, body: Body) -> None:
         stage.show.say(f"check {check['name']} of {vm}: {check['verdict']}, {check.get('message', '')}")
     wanted = len(body["spec"]["checks"])
     passed = [check["name"] for _, check in results if check["verdict"] == "Passed"]
-    seconds = body["status"].get("recoveryTimeSeconds")
+    whole = body["status"].get("recoveryTimeSeconds")
+    seconds = "under 1 s" if whole == 0 else f"{whole} s"
     stage.verdict.add(
         "Test VMs run from recovery points and answer their checks from the copies' bytes",
-        f"{len(passed)} of {wanted} passed ({', '.join(passed)}), recovery time {seconds} s",
+        f"{len(passed)} of {wanted} passed ({', '.join(passed)}), recovery time {seconds}",
         held=len(passed) == wanted and condition(body, "ChecksPassed")["status"] == "True",
     )
-    stage.verdict.figures.append(("recovery time of the test failover", f"{seconds} s"))
+    stage.verdict.figures.append(("recovery time of the test failover", seconds))
 
 
 async def _goes_on(stage: Stage, watch: _Watch, tested: list[str]) -> None:
