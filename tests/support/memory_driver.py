@@ -171,7 +171,7 @@ class MemoryDriver:
             file.write(f"{command.key} {command.resumed}\n")
 
     async def _held(self, command: Command) -> None:
-        while (self._folder / "hold").exists():  # noqa: ASYNC110 - another process removes the file
+        while (self._folder / "hold").exists():
             await asyncio.sleep(0.01)
         if not self.holding:
             return
