@@ -155,6 +155,12 @@ class Stack:
         """How many operations each site ever began."""
         return {name: self.until(self.site(name).info, f"{name} answers").operations_begun for name in _SITES}
 
+    def site_metric(self, name: str, site: str) -> float | None:
+        return self.operator.metrics().get(name, site=site, site_namespace=self.namespace)
+
+    def vm_metric(self, name: str, number: int) -> float | None:
+        return self.operator.metrics().get(name, vm=centres.vm_name(number), vm_namespace=self.namespace)
+
     # Waiting.
 
     def until(self, ask: Callable[[], T | None], what: str, seconds: float = 30) -> T:
