@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from secondsite.sandbox.addresses import free_loopback
+from secondsite.sandbox.control_plane import ControlPlane
+from secondsite.sandbox.credentials import NAME as CONTEXT
 from support.leftovers import Cage, until
 
 pytestmark = [pytest.mark.xdist_group("e2e"), pytest.mark.usefixtures("binary")]
@@ -24,9 +26,9 @@ UP_SECONDS = 120
 class Sandbox:
     """A running `secondsite sandbox`."""
 
-    def __init__(self, cage: Cage) -> None:
+    def __init__(self, cage: Cage, *options: str) -> None:
         where = [f"--endpoint={site}=https://{free_loopback()}:8443" for site in ("newyork", "chicago")]
-        command = [sys.executable, "-m", "secondsite.cli.main", "sandbox", *where]
+        command = [sys.executable, "-m", "secondsite.cli.main", "sandbox", *where, *options]
         self.process = subprocess.Popen(
             command, env=cage.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -53,9 +55,9 @@ class Sandbox:
         assert (done.returncode == 0) == ok, done.stdout + done.stderr
         return done.stdout
 
-    def end(self, number: int) -> int:
+    def end(self, number: int, seconds: float = 60) -> int:
         self.process.send_signal(number)
-        code = self.process.wait(60)
+        code = self.process.wait(seconds)
         self._reader.join()
         return code
 
@@ -66,8 +68,8 @@ class Sandbox:
 
 
 @contextmanager
-def sandbox(cage: Cage) -> Iterator[Sandbox]:
-    started = Sandbox(cage)
+def sandbox(cage: Cage, *options: str) -> Iterator[Sandbox]:
+    started = Sandbox(cage, *options)
     try:
         yield started
     finally:
@@ -120,5 +122,28 @@ def test_nothing_outlives_a_sandbox_that_ends_while_it_starts(tmp_path: Path, nu
         until(lambda: "starting the control plane" in it.told, "its first step", UP_SECONDS)
         it.end(number)
         assert "Traceback" not in it.told
+    assert cage.processes() == []
+    assert cage.files() == []
+
+
+@pytest.mark.timeout(300)
+def test_in_a_cluster_of_the_user_it_is_a_guest_that_tidies_up(tmp_path: Path, binary: Path) -> None:
+    (tmp_path / "cage").mkdir()
+    cage = Cage(tmp_path / "cage")
+    with ControlPlane(tmp_path / "theirs", binary) as theirs:
+        cage.environment["KUBECONFIG"] = str(theirs.kubeconfig())
+        before = theirs.kubectl("get", "crd,namespace,clusterrole,clusterrolebinding", "-o", "name").stdout
+        with sandbox(cage, "--context", CONTEXT) as it:
+            it.await_up()
+            theirs.kubectl("wait", "--for=condition=Protected", "pvm", "--all", "-n", "recovery", "--timeout=120s")
+            assert it.end(signal.SIGINT, 150) == 0, it.told
+        after = theirs.kubectl("get", "crd,namespace,clusterrole,clusterrolebinding", "-o", "name").stdout
+        assert after == before
+        theirs.kubectl("create", "namespace", "recovery")
+        with sandbox(cage, "--context", CONTEXT) as second:
+            assert second.process.wait(60) == 1
+        assert "namespace/recovery already" in " ".join(second.told.split())
+        assert "Traceback" not in second.told
+        assert theirs.kubectl("get", "crd", "-o", "name").stdout == ""
     assert cage.processes() == []
     assert cage.files() == []

@@ -19,10 +19,10 @@ class Cage:
 
     folder: Path
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
-    @property
-    def environment(self) -> dict[str, str]:
-        return {**os.environ, MARK: self.mark, "TMPDIR": str(self.folder)}
+    def __post_init__(self) -> None:
+        self.environment.update({MARK: self.mark, "TMPDIR": str(self.folder)})
 
     def processes(self) -> list[str]:
         """Command lines of all that still run with the mark."""

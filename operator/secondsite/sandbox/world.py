@@ -67,6 +67,7 @@ class World:
         self.supervisor = Supervisor()
         self._progress = progress
         self._cluster: Cluster | None = None
+        self._guest = False
         self._keeper: Keeper | None = None
         # Last: whatever is wrong with the plan leaves no folder.
         self.directory = Path(tempfile.mkdtemp(prefix="secondsite-"))
@@ -125,6 +126,8 @@ class World:
         self._progress("installing CRDs and roles")
         if self.plan.context:
             guest_cluster.require_untouched(self._cluster.kubectl, self.namespace)
+            # From here on, and not before, what is found there is ours to remove.
+            self._guest = True
         documents = assets.install()
         crds = assets.dump(assets.named(documents, "CustomResourceDefinition").values())
         self._cluster.kubectl.apply(assets.dump(documents))
@@ -179,7 +182,7 @@ class World:
     def stop(self) -> None:
         """End everything and remove the folder. May be called more than once."""
         try:
-            if self._cluster and self.plan.context:
+            if self._cluster and self._guest:
                 self._progress("removing what the sandbox made in your cluster")
                 guest_cluster.clean(self._cluster.kubectl, self.namespace, self.documents)
         finally:
