@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -14,14 +15,14 @@ from secondsite.controller.agents import AgentClient
 from secondsite.controller.kube import Kube
 from secondsite.controller.login import find
 from secondsite.controller.registration import Registrar
-from secondsite.errors import NotYet, SiteRefused, SpecRefused, Superseded
+from secondsite.errors import NotYet, SiteRefused, SiteUnreachable, SpecRefused, Superseded
 from secondsite.plan.actions import Command, CreateAuthority, IssueBundle, Register, Renew, Reserve
 from secondsite.plan.observed import UNKNOWN
 from secondsite.sandbox.control_plane import ControlPlane
 from secondsite.trust.certificates import utc_now
 from secondsite.wire.agent import NO_FENCE
 from secondsite.wire.arguments import Nothing
-from secondsite.wire.operations import Verb
+from secondsite.wire.operations import OperationAnswer, OperationRequest, Verb
 from secondsite.wire.problems import Code, Refusal
 from secondsite.wire.resources import ReservationWish
 from support.memory_driver import VM_ID, MemoryDriver
@@ -191,12 +192,16 @@ async def test_a_command_is_begun_once_whoever_repeats_it(ends: Ends, tmp_path: 
         receipt = await ends.act(command)
         await until(lambda: ends.side.reached(NAMESPACE, receipt))
         assert ends.view().half(VM_ID).state == "Replicating"
-        await ends.act(command)
+        with pytest.raises(NotYet, match="has succeeded"):
+            await ends.act(command)
         await ends.restart()
         await until(lambda: ends.view().known)
+        with pytest.raises(NotYet, match="has succeeded"):
+            await ends.act(command)
+        # As after a day, when the feed does not tell of it any more: the site itself still knows.
+        ends.view().operations.clear()
         await ends.act(command)
         assert agent.operations.begun == 1
-        assert [op.intent for op in ends.view().operations[VM_ID]] == ["intent-1"]
 
 
 async def test_a_wrong_state_is_a_conflict_and_a_failure_is_tried_again_after_a_pause(
@@ -291,3 +296,40 @@ async def test_a_new_bundle_replaces_the_old_secret(ends: Ends, tmp_path: Path) 
     first = (await ends.bundle(tmp_path)).read_text()
     await ends.act(IssueBundle("newyork", "again"))
     assert (await ends.bundle(tmp_path)).read_text() != first
+
+
+async def test_a_silent_site_costs_a_command_no_time(ends: Ends, tmp_path: Path) -> None:
+    async with registered(ends, tmp_path):
+        pass
+    await until(lambda: ends.view().contact.answer == "Unreachable")
+    with pytest.raises(SiteUnreachable, match="does not answer"):
+        await ends.act(suspend("one"))
+
+
+async def test_a_site_that_hangs_takes_half_of_the_workers_at_most(
+    ends: Ends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with registered(ends, tmp_path):
+        hangs, held = asyncio.Event(), AgentClient.start
+
+        async def hang(client: AgentClient, key: str, request: OperationRequest) -> OperationAnswer:
+            await hangs.wait()
+            return await held(client, key, request)
+
+        monkeypatch.setattr(AgentClient, "start", hang)
+        calls = [asyncio.create_task(ends.act(suspend(f"{n}"))) for n in range(10)]
+        done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        assert all(isinstance(call.exception(), NotYet) for call in done)
+        hangs.set()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert sum(isinstance(outcome, NotYet) for outcome in outcomes) == 2
+
+
+async def test_a_renewed_site_is_seen_with_its_new_certificate_at_once(ends: Ends, tmp_path: Path) -> None:
+    async with registered(ends, tmp_path):
+        mirror = ends.side._sites.mirror((NAMESPACE, "newyork"))
+        before = mirror.peer
+        await ends.act(Renew("newyork"))
+        assert before is not None
+        assert mirror.peer is not None
+        assert mirror.peer.serial != before.serial

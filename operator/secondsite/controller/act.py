@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar, assert_never
 
@@ -15,10 +16,10 @@ from secondsite.controller.clients import Clients
 from secondsite.controller.commands import check_due, check_outcome, to_request
 from secondsite.controller.feed import Feeds
 from secondsite.controller.fence import Fences
-from secondsite.controller.ports import Key, Receipt
+from secondsite.controller.ports import Key, Receipt, SiteKey
 from secondsite.controller.registration import Registrar
 from secondsite.controller.sites import Sites
-from secondsite.errors import SiteRefused, SpecRefused
+from secondsite.errors import NotYet, SiteRefused, SiteUnreachable, SpecRefused
 from secondsite.plan.actions import (
     Action,
     AddFinalizer,
@@ -49,6 +50,9 @@ Site = Object[VMMSiteSpec]
 ResourceAction = (
     Associate | Dissociate | Reserve | Release | MakeTestNetwork | RemoveTestNetwork | Configure | LeaveTombstone
 )
+
+_MOST_CALLS = 8
+"""To one site at a time; half of the workers, so that the other sites are served."""
 
 A = TypeVar("A")
 W = TypeVar("W", bound=Message)
@@ -100,6 +104,7 @@ class Actor:
         self._authorities = authorities
         self._registrar = registrar
         self._fences = fences
+        self._calls: Counter[SiteKey] = Counter()
 
     async def perform(self, key: Key, action: Action, obj: Object[Any]) -> Receipt | None:
         """Carry out one action for `obj`. Raises one of the five kinds of error, never anything else on purpose."""
@@ -127,10 +132,10 @@ class Actor:
             case IssueBundle(_, token):
                 await self._registrar.issue(site, vault, token)
             case Register():
-                await self._registrar.redeem(site, vault)
+                self._sites.shown((namespace, site.name), await self._registrar.redeem(site, vault))
                 self._feeds.redial((namespace, site.name))
             case Renew():
-                await self._registrar.renew(site, vault)
+                self._sites.shown((namespace, site.name), await self._registrar.renew(site, vault))
                 self._feeds.redial((namespace, site.name))
             case DropRegistration():
                 await self._registrar.drop(site)
@@ -159,9 +164,25 @@ class Actor:
 
         return await self._under_fence(namespace, command.site, send)
 
-    async def _under_fence(self, namespace: str, site: str, call: Callable[[AgentClient, Fence], Awaitable[A]]) -> A:
-        """Send with our fence; once more with a higher one where the site has seen a higher one."""
-        client = self._clients.of(self._site(namespace, site)).client
+    async def _under_fence(self, namespace: str, site: str, call: Call[A]) -> A:
+        """Send with our fence; once more with a higher one where the site has seen a higher one.
+
+        Raises SiteUnreachable at once for a site that is known to be silent, and NotYet while enough calls to it are
+        under way: one site that hangs must not keep the others waiting.
+        """
+        client, key = self._clients.of(self._site(namespace, site)).client, (namespace, site)
+        contact = self._sites.view(*key).contact
+        if contact.answer == "Unreachable":
+            raise SiteUnreachable(f"Site {site} does not answer: {contact.message}")
+        if self._calls[key] >= _MOST_CALLS:
+            raise NotYet(f"{_MOST_CALLS} calls to site {site} are under way already", delay=1)
+        self._calls[key] += 1
+        try:
+            return await self._twice(client, call)
+        finally:
+            self._calls[key] -= 1
+
+    async def _twice(self, client: AgentClient, call: Call[A]) -> A:
         try:
             return await call(client, await self._fences.current())
         except SiteRefused as refusal:
@@ -178,7 +199,7 @@ class Actor:
         return Identity(self._clients.keys(self._site(namespace, site)).vault_id, self._fences.control_plane)
 
 
-def _resource_call(action: ResourceAction) -> Call[Answer]:  # noqa: PLR0911 - a table
+def _resource_call(action: ResourceAction) -> Call[Answer]:
     """The call that puts or deletes one of the site's resources."""
     match action:
         case Associate(id=id_, wish=association):

@@ -30,7 +30,7 @@ from secondsite.wire.resources import (
 
 M = TypeVar("M", bound=Message)
 
-CALL_SECONDS = 20
+CALL_SECONDS = 10
 """How long an ordinary call may take, connection included."""
 CONNECT_SECONDS = 5
 POLL_GRACE_SECONDS = 10

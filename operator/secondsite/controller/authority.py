@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
 
@@ -29,6 +30,7 @@ class Authorities:
         self._kube = kube
         self._namespace = namespace
         self._listener = listener
+        self._reading: dict[VaultKey, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._watches: dict[VaultKey, asyncio.Task[None]] = {}
         self._keys: dict[VaultKey, VaultKeys | None] = {}
         self._identities: dict[str, OperatorIdentity] = {}
@@ -69,6 +71,11 @@ class Authorities:
 
     async def load(self, vault: VaultKey) -> VaultKeys | None:
         """Read the Secret. Raises SecondsiteError when it is damaged, ApiError when it cannot be asked for."""
+        # One reading at a time: a slow one must not put an older state over a newer.
+        async with self._reading[vault]:
+            return await self._load(vault)
+
+    async def _load(self, vault: VaultKey) -> VaultKeys | None:
         try:
             body = await self._kube.get(SECRETS, self._namespace, secret_name(*vault))
         except ApiError as error:

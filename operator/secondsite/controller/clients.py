@@ -94,8 +94,10 @@ class Clients:
             farewell.add_done_callback(self._farewells.discard)
 
     async def close(self) -> None:
-        for farewell in self._farewells:
+        farewells = list(self._farewells)
+        for farewell in farewells:
             farewell.cancel()
+        await asyncio.gather(*farewells, return_exceptions=True)
         for dialled in self._dialled.values():
             await dialled.client.close()
         self._dialled.clear()

@@ -13,6 +13,7 @@ from secondsite.wire.operations import OperationRequest, operation_key
 
 _FIRST_PAUSE = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(minutes=5)
+_FULFILLED_SECONDS = 30.0
 _UNSUCCESSFUL = ("Failed", "Interrupted", "Abandoned")
 
 
@@ -27,8 +28,13 @@ def attempt_of(command: Command, ran: tuple[Operation, ...]) -> int:
 def check_due(command: Command, ran: tuple[Operation, ...], now: datetime) -> None:
     """Raises NotYet while the pause after the last attempt without success lasts; pauses double up to five minutes.
 
-    `now` is by the site's clock, like the times of its operations.
+    So it does for a wish that was fulfilled already: asking again would only get the first answer again, as fast as
+    the feed tells of it. `now` is by the site's clock, like the times of its operations.
     """
+    latest = max(_same(command, ran), key=lambda op: op.attempt, default=None)
+    if latest is not None and latest.state == "Succeeded":
+        what = f"{command.verb} of VM {command.vm_id} has succeeded at site {command.site}; its effect is not seen yet"
+        raise NotYet(what, delay=_FULFILLED_SECONDS)
     failed = [op for op in _same(command, ran) if op.state in _UNSUCCESSFUL and op.end_time is not None]
     if not failed:
         return

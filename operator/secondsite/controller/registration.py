@@ -61,10 +61,11 @@ class Registrar:
         await self._authorities.change(_vault_of(site), lambda now: now.with_registration(site.name, outstanding))
         _log.info("registration_issued", site=site.name, serial=bundle.serial)
 
-    async def redeem(self, site: Site, vault: Vault) -> None:
+    async def redeem(self, site: Site, vault: Vault) -> Peer:
         """Turn the outstanding bundle into a certificate. Every step may be repeated after a crash at any point.
 
-        Raises SpecRefused for a bundle that is not outstanding, expired, for another object or bound to another key.
+        Returns whose certificate the site shows now. Raises SpecRefused for a bundle that is not outstanding, expired,
+        for another object or bound to another key.
         """
         dialled = self._clients.once(site)
         try:
@@ -76,10 +77,11 @@ class Registrar:
             await self._install(site, vault, dialled.client, key)
         finally:
             await dialled.client.close()
-        await self._confirm(site, fingerprint(key))
+        shown = await self._confirm(site, fingerprint(key))
         _log.info("site_registered", site=site.name, key=fingerprint(key))
+        return shown
 
-    async def renew(self, site: Site, vault: Vault) -> None:
+    async def renew(self, site: Site, vault: Vault) -> Peer:
         """A new key and certificate over the present identity, which may have expired within the grace."""
         dialled = self._clients.once(site, expired=True)
         try:
@@ -90,8 +92,9 @@ class Registrar:
             await self._install(site, vault, dialled.client, key)
         finally:
             await dialled.client.close()
-        await self._confirm(site, fingerprint(key))
+        shown = await self._confirm(site, fingerprint(key))
         _log.info("certificate_renewed", site=site.name, key=fingerprint(key))
+        return shown
 
     async def drop(self, site: Site) -> None:
         """Void a bundle: first the Secret, so that nobody is handed one that is void.
@@ -148,7 +151,7 @@ class Registrar:
             CertificateInstall(certificate=certificate, authorities=list(keys.trust.authorities))
         )
 
-    async def _confirm(self, site: Site, key: str) -> None:
+    async def _confirm(self, site: Site, key: str) -> Peer:
         """Only a new connection proves that the certificate is in use."""
         dialled = self._clients.once(site)
         try:
@@ -158,6 +161,7 @@ class Registrar:
         peer = dialled.peer
         if peer is None or peer.name.role is not Role.AGENT or peer.key_fingerprint != key:
             raise NotYet(f"Site {site.name} does not show its new certificate yet", delay=1)
+        return peer
 
     async def _write_secret(self, site: Site, bundle: str) -> None:
         name = bundle_secret_name(site.namespace, site.name)

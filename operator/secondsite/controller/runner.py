@@ -19,6 +19,7 @@ _TICK_SECONDS = 0.2
 """How often freed places and late effects are looked for though nothing was heard."""
 # Between turns that follow each other these looks would cost more than the turns.
 _CHECK_SECONDS = 0.02
+_STALE_SECONDS = 2.0
 
 _log = logs.get(__name__)
 
@@ -35,7 +36,7 @@ class Runner:
     took: Callable[[Key, float], None] = lambda _key, _seconds: None
     steady: Callable[[], float] = time.monotonic
     _stir: asyncio.Event = field(default_factory=asyncio.Event)
-    _jobs: asyncio.Queue[Work] = field(default_factory=asyncio.Queue)
+    _jobs: asyncio.Queue[tuple[float, Work]] = field(default_factory=asyncio.Queue)
     _waiting: set[Key] = field(default_factory=set)
     _next_check: float = 0.0
     _next_call: float = 0.0
@@ -87,12 +88,17 @@ class Runner:
         if work is None:
             self._end(key, began)
         else:
-            self._jobs.put_nowait(work)
+            self._jobs.put_nowait((self.steady(), work))
 
     async def _worker(self) -> None:
         while True:
-            work = await self._jobs.get()
+            planned, work = await self._jobs.get()
             began = self.steady()
+            if began - planned > _STALE_SECONDS:
+                # It stood behind others for so long that its picture is old: look again instead.
+                self._end(work.key, began)
+                self.now(work.key)
+                continue
             try:
                 await self.turns.act(work)
             except Exception as error:  # noqa: BLE001 - as above

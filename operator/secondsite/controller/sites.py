@@ -103,6 +103,10 @@ class Sites:
         if changed:
             self.tell(key, "Contact", "")
 
+    def shown(self, key: SiteKey, peer: Peer) -> None:
+        """Note which certificate a site was just seen to show, before its feed meets it: nothing is renewed twice."""
+        self.mirror(key).peer = peer
+
     def checked(self, key: SiteKey, checks: tuple[Check, ...]) -> None:
         mirror = self.mirror(key)
         if mirror.checks != checks:
