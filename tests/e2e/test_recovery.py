@@ -15,12 +15,10 @@ from support.stack_api import POLICY, SITE, TEST, VM
 from support.stack_centres import SOURCE, TARGET, vm_id, vm_name
 from support.stack_truth import faults_of_points
 
-# One stack for all, each test with a VM of its own.
-pytestmark = pytest.mark.xdist_group("recovery")
-
 
 @pytest.fixture(scope="module")
 def stack(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One for all, each test with a VM of its own."""
     with Stack(cluster, tmp_path_factory.mktemp("stack"), Options(vms=9)) as running:
         yield running
 

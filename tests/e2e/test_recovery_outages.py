@@ -24,8 +24,6 @@ from support.stack_api import KINDS, MAPPING, POLICY, SITE, TEST, VAULT, VM, con
 from support.stack_centres import SOURCE, TARGET, vm_id, vm_name
 from support.stack_truth import faults_of_points
 
-pytestmark = pytest.mark.xdist_group("recovery")
-
 ENABLE = {SOURCE: 2, TARGET: 2}
 """Operations that protecting one VM begins: PrepareReplica, EnableReplication, ConfigureReplica, StartInitial…"""
 
