@@ -19,7 +19,7 @@ from support.stack_truth import faults_of_points
 @pytest.fixture(scope="module")
 def stack(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One for all, each test with a VM of its own."""
-    with Stack(cluster, tmp_path_factory.mktemp("stack"), Options(vms=9)) as running:
+    with Stack(cluster, tmp_path_factory.mktemp("stack"), Options(vms=10)) as running:
         yield running
 
 
@@ -166,6 +166,22 @@ def test_a_status_that_was_wiped_or_lies_comes_back_and_nothing_is_done_for_it(s
     stack.await_condition(VM, vm_name(7), "Ready")
     assert stack.vm(7)["status"]["vmID"] == vm_id(7)
     assert stack.begun() == begun
+
+
+def test_others_who_write_all_the_time_neither_stop_it_nor_make_it_repeat_itself(stack: Stack) -> None:
+    begun, writes = stack.begun(), 0
+    stack.protect(10)
+    while stack.condition(VM, vm_name(10), "Protected")["status"] != "True":
+        assert writes < 500
+        stack.api.patch(VM, stack.namespace, vm_name(10), {"metadata": {"labels": {"touched": str(writes)}}})
+        foreign = {"status": {"pendingBytes": writes, "vmID": "none", "state": "Error"}}
+        stack.api.patch(VM, stack.namespace, vm_name(10), foreign, "status")
+        writes += 1
+    assert writes > 5
+    after = stack.settle(10)
+    assert {site: after[site] - begun[site] for site in after} == {SOURCE: 2, TARGET: 2}
+    stack.until(lambda: stack.vm(10)["status"]["state"] == "Protected", "the state is right again")
+    assert stack.vm(10)["status"]["vmID"] == vm_id(10)
 
 
 def test_a_policy_may_come_after_its_vms(stack: Stack) -> None:
