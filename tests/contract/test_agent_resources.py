@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from secondsite.agent.turns import Turns
 from secondsite.wire.arguments import Owner
 from secondsite.wire.base import Message
 from secondsite.wire.problems import Code
-from secondsite.wire.resources import AssociationWish, ReservationWish, TestNetworkWish, TombstoneWish
+from secondsite.wire.resources import (
+    AssociationAnswer,
+    AssociationWish,
+    ReservationWish,
+    TestNetworkWish,
+    TombstoneWish,
+)
 from support.agents import FENCE, Caller, enrol, eventually, running
 from support.memory_driver import VM_ID, MemoryDriver
 from support.vault import Vault
@@ -76,3 +84,50 @@ async def test_an_adapter_gets_the_same_address_every_time(operator: Caller) -> 
 async def test_a_wish_without_a_fence_is_refused(operator: Caller) -> None:
     answer = await operator.put("/v1/tombstones/t1", b'{"vault":"v","vmID":"x","epoch":1}')
     assert (answer.code, answer.json["detail"].split(":")[0]) == (Code.INVALID_REQUEST, "fence")
+
+
+class Hanging(MemoryDriver):
+    """Hangs in its first association until it is let go; `deaf` to its cancellation, as a thread is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = self.most = self.calls = 0
+
+    async def associate(self, id_: str, wish: AssociationWish) -> AssociationAnswer:
+        self.calls += 1
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        try:
+            await self._hang()
+            return await super().associate(id_, wish)
+        finally:
+            self.inside -= 1
+
+    async def _hang(self) -> None:
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            if not self.deaf:
+                raise
+            await self.go.wait()
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+async def test_a_change_that_hangs_is_answered_and_costs_nobody_else_his_turn(tmp_path: Path, deaf: bool) -> None:
+    vault, driver = Vault(), Hanging()
+    driver.deaf = deaf
+    enrol(tmp_path, vault)
+    async with running(tmp_path, driver) as agent:
+        await eventually(agent.agent.settled)
+        agent.agent.turns = Turns(patience=0.5)
+        operator = agent.caller(vault)
+        hung = await asyncio.gather(*(operator.put(f"/v1/associations/a{n}", ASSOCIATION) for n in range(3)))
+        assert {(answer.code, answer.status) for answer in hung} == {(Code.SETTLING, 503)}
+        assert "associations" in hung[0].json["detail"]
+        assert (await operator.put(f"/v1/reservations/{VM_ID}/{MAC}", RESERVATION)).status == 200
+        # One that never had its turn was not begun behind its caller's back.
+        assert driver.calls == 1
+        driver.go.set()
+        await eventually(lambda: not driver.inside)
+        assert (await operator.put("/v1/associations/a1", ASSOCIATION)).status == 200
+        assert (driver.calls, driver.most) == (2, 1)

@@ -21,6 +21,7 @@ from secondsite.agent.ledger import Ledgers, Reporter
 from secondsite.agent.operations import Operations
 from secondsite.agent.store import Store
 from secondsite.agent.tls import LiveTLS
+from secondsite.agent.turns import Turns
 from secondsite.trust.bundle import RegistrationBundle, endpoint_host
 from secondsite.wire.agent import AgentInfo, Settings
 from secondsite.wire.facts import Ledger
@@ -54,8 +55,7 @@ class Agent:
         self.id = ""
         self.endpoint = identity.endpoint
         self.closing = False
-        # Resources are few and quick to make, and two changes of one must not meet in a driver.
-        self.changing = asyncio.Lock()
+        self.turns = Turns()
         # Who is connected; the listener knows.
         self.connections: Callable[[], Iterable[Connection]] = tuple
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()

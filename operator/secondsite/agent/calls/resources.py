@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 import msgspec
 from aiohttp import web
 
@@ -20,20 +23,20 @@ from secondsite.wire.resources import (
     TombstoneWish,
 )
 
+T = TypeVar("T")
+
 
 async def put_association(request: web.Request) -> web.Response:
     agent, id_ = request.app[http.AGENT], http.path_id(request, "id")
     wish = await http.read(request, AssociationWish)
-    async with agent.changing:
-        answer = await (await _admitted(agent, wish.fence)).associate(id_, wish)
+    answer = await _change(agent, "associations", wish.fence, lambda driver: driver.associate(id_, wish))
     seen = {"revision": agent.feed.revision, "instance": agent.feed.instance}
     return http.reply(answer.model_copy(update=seen))
 
 
 async def delete_association(request: web.Request) -> web.Response:
     agent, id_ = request.app[http.AGENT], http.path_id(request, "id")
-    async with agent.changing:
-        await (await _admitted(agent, http.fence_of(request))).dissociate(id_)
+    await _change(agent, "associations", http.fence_of(request), lambda driver: driver.dissociate(id_))
     return http.done(agent)
 
 
@@ -44,15 +47,13 @@ async def get_association(request: web.Request) -> web.Response:
 async def put_reservation(request: web.Request) -> web.Response:
     agent, (vm_id, adapter) = request.app[http.AGENT], _adapter(request)
     wish = await http.read(request, ReservationWish)
-    async with agent.changing:
-        addresses = await (await _admitted(agent, wish.fence)).reserve(vm_id, adapter, wish)
+    addresses = await _change(agent, "reservations", wish.fence, lambda driver: driver.reserve(vm_id, adapter, wish))
     return _addresses(agent, addresses)
 
 
 async def delete_reservation(request: web.Request) -> web.Response:
     agent, (vm_id, adapter) = request.app[http.AGENT], _adapter(request)
-    async with agent.changing:
-        await (await _admitted(agent, http.fence_of(request))).release(vm_id, adapter)
+    await _change(agent, "reservations", http.fence_of(request), lambda driver: driver.release(vm_id, adapter))
     return http.done(agent)
 
 
@@ -69,15 +70,13 @@ async def get_reservation(request: web.Request) -> web.Response:
 async def put_test_network(request: web.Request) -> web.Response:
     agent, id_ = request.app[http.AGENT], http.path_id(request, "id")
     wish = await http.read(request, TestNetworkWish)
-    async with agent.changing:
-        await (await _admitted(agent, wish.fence)).make_test_network(id_, wish)
+    await _change(agent, "test networks", wish.fence, lambda driver: driver.make_test_network(id_, wish))
     return http.done(agent)
 
 
 async def delete_test_network(request: web.Request) -> web.Response:
     agent, id_ = request.app[http.AGENT], http.path_id(request, "id")
-    async with agent.changing:
-        await (await _admitted(agent, http.fence_of(request))).remove_test_network(id_)
+    await _change(agent, "test networks", http.fence_of(request), lambda driver: driver.remove_test_network(id_))
     return http.done(agent)
 
 
@@ -88,15 +87,13 @@ async def get_test_network(request: web.Request) -> web.Response:
 async def put_tombstone(request: web.Request) -> web.Response:
     agent, id_ = request.app[http.AGENT], http.path_id(request, "id")
     wish = await http.read(request, TombstoneWish)
-    async with agent.changing:
-        await (await _admitted(agent, wish.fence)).leave_tombstone(id_, wish)
+    await _change(agent, "tombstones", wish.fence, lambda driver: driver.leave_tombstone(id_, wish))
     return http.done(agent)
 
 
 async def delete_tombstone(request: web.Request) -> web.Response:
     agent, id_ = request.app[http.AGENT], http.path_id(request, "id")
-    async with agent.changing:
-        await (await _admitted(agent, http.fence_of(request))).remove_tombstone(id_)
+    await _change(agent, "tombstones", http.fence_of(request), lambda driver: driver.remove_tombstone(id_))
     return http.done(agent)
 
 
@@ -104,11 +101,16 @@ async def get_tombstone(request: web.Request) -> web.Response:
     return _fact(request, Tombstone)
 
 
-async def _admitted(agent: Agent, fence: Fence) -> Driver:
-    """The driver, for who may command it."""
+async def _change(agent: Agent, kind: str, fence: Fence, change: Callable[[Driver], Awaitable[T]]) -> T:
+    """Have the driver change something, in turn, for who may command it. Raises Refusal."""
     driver = agent.require_driver()
-    await agent.fences.admit(fence)
-    return driver
+
+    async def admitted() -> T:
+        # At its turn, not before: a newer fence may have come while it waited.
+        await agent.fences.admit(fence)
+        return await change(driver)
+
+    return await agent.turns.run(kind, admitted)
 
 
 def _adapter(request: web.Request) -> tuple[str, str]:

@@ -45,8 +45,12 @@ async def get_vm(request: web.Request) -> web.Response:
 async def put_settings(request: web.Request) -> web.Response:
     agent, settings = request.app[http.AGENT], await http.read(request, Settings)
     agent.require_driver()
-    await agent.fences.admit(settings.fence)
-    await agent.apply(settings)
+
+    async def admitted() -> None:
+        await agent.fences.admit(settings.fence)
+        await agent.apply(settings)
+
+    await agent.turns.run("settings", admitted)
     return http.done(agent)
 
 
