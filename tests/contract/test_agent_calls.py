@@ -206,11 +206,22 @@ async def test_abandoning_frees_the_vm(operator: Caller, driver: MemoryDriver) -
     refused(await operator.delete("/v1/operations/k9"), Code.NOT_FOUND)
 
 
-async def test_a_driver_that_does_not_let_go_is_not_waited_for(operator: Caller, driver: MemoryDriver) -> None:
+async def test_a_driver_that_does_not_let_go_is_not_waited_for_and_keeps_its_vm(
+    operator: Caller, driver: MemoryDriver
+) -> None:
     driver.holding = driver.deaf = True
     await start(operator, "k1", command())
     assert (await operator.delete("/v1/operations/k1")).json["state"] == "Abandoned"
+    again = command(Verb.RESUME, attempt=2)
+    refused(await start(operator, "k2", again), Code.BUSY)
+    assert (await start(operator, "k3", command(vm_id=OTHER_VM))).status == 200
     driver.go.set()
+    answers = [await start(operator, "k2", again)]
+    while answers[-1].code == Code.BUSY:
+        answers.append(await start(operator, "k2", again))
+    assert (await ended(operator, "k2")).json["state"] == "Succeeded"
+    assert (await operator.get("/v1/operations/k1")).json["state"] == "Abandoned"
+    assert [told.key for told in driver.commands] == ["k1", "k3", "k2"]
 
 
 async def test_a_deadline_abandons(operator: Caller, driver: MemoryDriver) -> None:

@@ -6,9 +6,11 @@ import asyncio
 import sqlite3
 import threading
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from secondsite.agent import ledger, operations
 from secondsite.agent.fences import Fences, load
 from secondsite.agent.store import Store
 from secondsite.wire.agent import Fence, Settings
@@ -71,8 +73,7 @@ async def test_a_probe_that_ends_with_a_command_does_not_undo_its_books(tmp_path
 
 
 def succeeded(site: Running) -> set[str]:
-    operations = (site.agent.feed.fact(Operation, id_) for id_ in site.agent.feed.ids(Operation))
-    return {one.key for one in operations if isinstance(one, Operation) and one.state == "Succeeded"}
+    return {key for key, state in states(site).items() if state == "Succeeded"}
 
 
 def changes(site: Running) -> int:
@@ -119,3 +120,31 @@ async def test_a_command_is_refused_that_a_newer_fence_overtakes_on_its_way(tmp_
         await asyncio.gather(busy, newer)
         assert (await older).code == Code.FENCED
         assert [one.key for one in driver.commands] == ["k1"]
+
+
+@pytest.mark.parametrize(("module", "name"), [(operations, "carry_out"), (ledger, "book")])
+async def test_a_defect_of_the_agent_ends_the_operation_and_frees_the_vm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    vault, driver = Vault(), MemoryDriver()
+    enrol(tmp_path, vault)
+    async with running(tmp_path, driver) as site:
+        await eventually(site.agent.settled)
+        operator = site.caller(vault)
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, broken)
+            await operator.put("/v1/operations/k1", command())
+            await eventually(lambda: states(site) == {"k1": "Interrupted"})
+        fact = site.agent.feed.fact(Operation, "k1")
+        assert isinstance(fact, Operation)
+        assert (fact.code, "ZeroDivisionError" in fact.message) == (Code.INTERNAL, True)
+        await operator.put("/v1/operations/k2", command(attempt=2))
+        await eventually(lambda: states(site) == {"k1": "Interrupted", "k2": "Succeeded"})
+
+
+def states(site: Running) -> dict[str, str]:
+    shown = (site.agent.feed.fact(Operation, id_) for id_ in site.agent.feed.ids(Operation))
+    return {one.key: one.state for one in shown if isinstance(one, Operation)}

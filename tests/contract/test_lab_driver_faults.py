@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from secondsite.wire.arguments import UpdateSettings
 from secondsite.wire.facts import State
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
-from support.lab import SETTINGS, LabPair, LabSite, running_pair, until
+from support.lab import SETTINGS, LabPair, LabSite, make_pair, running_pair, until
 from support.lab_centres import DB, WEB, source_centre
 
 NOT_BUILT = (
@@ -158,3 +160,19 @@ async def test_a_vm_without_replication_takes_no_verb_but_enable(pair: LabPair, 
         assert refused.value.code is Code.STATE_CONFLICT
         assert "Disabled" in refused.value.detail
         assert verb.value.removesuffix("InitialReplication").removesuffix("Replication") in refused.value.detail
+
+
+async def test_an_abandoned_verb_holds_its_vm_until_its_thread_has_ended(tmp_path: Path) -> None:
+    pair = make_pair(tmp_path)
+    await pair.source.start()
+    with socket.create_server(("127.0.0.1", pair.port)) as silent:
+        silent.settimeout(10)
+        enabling = asyncio.create_task(pair.source.do(Verb.ENABLE_REPLICATION, WEB, pair.enable_arguments(1)))
+        peer, _ = await asyncio.to_thread(silent.accept)
+        enabling.cancel()
+        assert not (await asyncio.wait({enabling}, timeout=0.3))[0], "its thread still waits for the peer"
+        peer.close()
+        await asyncio.wait({enabling}, timeout=10)
+    assert enabling.cancelled()
+    assert pair.source.driver.state(WEB) == "Disabled"
+    await pair.source.driver.stop()

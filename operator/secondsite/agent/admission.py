@@ -21,7 +21,8 @@ def check_admission(request: OperationRequest, driver: Driver, ledger: Ledger, b
         raise Refusal(Code.SETTLING, "The site is settling: its relations cannot be read yet")
     if busy is not None:
         subject = f"VM {request.vm_id}" if request.vm_id else "the site"
-        raise Refusal(Code.BUSY, f"{busy.verb} ({busy.key}) still runs on {subject}")
+        how = "still runs" if busy.state == "Running" else f"is {busy.state}, but its work still runs"
+        raise Refusal(Code.BUSY, f"{busy.verb} ({busy.key}) {how} on {subject}")
     if request.vm_id:
         _check_epoch(request, ledger)
         _check_state(request, driver)

@@ -76,7 +76,11 @@ class SiteContext:
 
 
 class Driver(Protocol):
-    """A site's hypervisor. Every method may raise `wire.problems.Refusal`; nothing else is expected of it."""
+    """A site's hypervisor. Every method may raise `wire.problems.Refusal`; nothing else is expected of it.
+
+    Changes of resources come one after the other for each kind of resource. One that takes long is cancelled, and like
+    `perform` returns or raises only when nothing of it goes on.
+    """
 
     name: str
     version: str
@@ -101,7 +105,8 @@ class Driver(Protocol):
     async def perform(self, command: Command) -> dict[str, str]:
         """Carry a verb out and return its result. Safe to repeat: a resumed command finds out what is left to do.
 
-        Cancelled when the operation is abandoned. Long work that the hypervisor goes on with by itself (initial
+        Cancelled when the operation is abandoned; it returns or raises only when nothing of it goes on, however long
+        that takes, for its VM is free from then on. Long work that the hypervisor goes on with by itself (initial
         replication) is only started here; its progress is in the facts.
         """
 

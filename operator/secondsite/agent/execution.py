@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from secondsite import logs
 from secondsite.agent.driver import Command, Driver
-from secondsite.wire.facts import OperationState
+from secondsite.wire.facts import Operation, OperationState
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
 
@@ -22,13 +24,36 @@ _SETTLING_TICK_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class End:
-    """What became of a command; the names are those of `facts.Operation`."""
+    """What became of a command; the names are those of `facts.Operation`.
+
+    `left` is the driver's work where it goes on although its end is not waited for any more.
+    """
 
     state: OperationState
     code: str = ""
     message: str = ""
     remedy: str = ""
     result: dict[str, str] = field(default_factory=dict)
+    left: asyncio.Future[Any] | None = None
+
+    @classmethod
+    def unexpected(cls, what: str, error: Exception) -> End:
+        """Nobody knows how far it came, and a failure would claim to."""
+        message = f"{what} failed unexpectedly ({type(error).__name__}: {error}); the result is unknown."
+        return cls("Interrupted", Code.INTERNAL.value, message)
+
+    def of(self, fact: Operation, now: datetime) -> Operation:
+        """The operation with this end."""
+        return msgspec.structs.replace(
+            fact,
+            state=self.state,
+            end_time=now,
+            percent=100 if self.state == "Succeeded" else fact.percent,
+            code=self.code,
+            message=self.message,
+            remedy=self.remedy,
+            result=self.result,
+        )
 
 
 async def carry_out(driver: Driver, command: Command, given_up: asyncio.Future[str]) -> End:
@@ -48,7 +73,7 @@ async def carry_out(driver: Driver, command: Command, given_up: asyncio.Future[s
     if work.done() and not work.cancelled():
         return _outcome(work, command)
     reason = given_up.result() if given_up.done() else "Its deadline passed."
-    return End("Abandoned", message=f"{reason} Its result is unknown.")
+    return End("Abandoned", message=f"{reason} Its result is unknown.", left=None if work.done() else work)
 
 
 async def _work(driver: Driver, command: Command) -> dict[str, str]:
@@ -72,7 +97,7 @@ def _outcome(work: asyncio.Task[dict[str, str]], command: Command) -> End:
         return End("Succeeded", result=work.result())
     if isinstance(error, Refusal):
         return End("Failed", error.code.value, error.detail, error.remedy)
-    # Nobody knows how far it came, and a failure would claim to.
+    if not isinstance(error, Exception):
+        raise error
     _log.error("the driver failed unexpectedly", key=command.key, verb=command.verb, exc_info=error)
-    message = f"The driver failed unexpectedly ({type(error).__name__}: {error}); the result is unknown."
-    return End("Interrupted", Code.INTERNAL.value, message)
+    return End.unexpected("The driver", error)

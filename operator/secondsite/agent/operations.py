@@ -7,8 +7,9 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -22,7 +23,6 @@ from secondsite.agent.ledger import Ledgers, Reporter
 from secondsite.agent.news import News
 from secondsite.agent.records import Record
 from secondsite.agent.store import Change, Store, T
-from secondsite.errors import SecondsiteError
 from secondsite.wire.facts import Ledger, Operation
 from secondsite.wire.operations import OperationAnswer, OperationRequest, Verb
 from secondsite.wire.problems import Code, Refusal
@@ -57,6 +57,8 @@ class Operations:
         self._reporter = reporter
         self._news = News(feed)
         self._live: dict[str, _Live] = {}
+        # Ended for whoever asks, while the driver's work goes on: the VM is not free yet.
+        self._left: dict[str, Record] = {}
 
     def load(self, begun: int, running: Iterable[Record], ended: Iterable[Record]) -> None:
         """Show what the store has; what had not ended waits for `resume`."""
@@ -109,7 +111,10 @@ class Operations:
         return self._answer(record.fact)
 
     async def abandon(self, key: str) -> OperationAnswer:
-        """Stop it wherever it is: its lock is released, its result is unknown. What has ended stays as it is."""
+        """Stop it wherever it is; its result is unknown. What has ended stays as it is.
+
+        Its VM is free as soon as the driver's work has really ended: at once, but for a driver that cannot stop.
+        """
         live = self._live.get(key)
         if live is not None:
             if not live.given_up.done():
@@ -140,7 +145,7 @@ class Operations:
 
     def _begin(self, key: str, request: OperationRequest) -> _Live:
         check_admission(request, self._driver, self._ledgers.of(request.vm_id), self._in_the_way(request))
-        record = _new(key, request, datetime.now(UTC))
+        record = records.new(key, request, datetime.now(UTC))
         # Nothing was awaited since the checks, so the VM is still free; from here it is taken.
         stored = asyncio.ensure_future(self._store.run(lambda connection: records.begin(connection, record)))
         live = self._enter(record, stored)
@@ -149,7 +154,8 @@ class Operations:
 
     def _in_the_way(self, request: OperationRequest) -> Operation | None:
         """What runs on the same VM. A probe may last long and changes nothing: it waits for none, and none for it."""
-        others = (live.record for live in self._live.values() if live.record.request.vm_id == request.vm_id)
+        working = [live.record for live in self._live.values()] + list(self._left.values())
+        others = (record for record in working if record.request.vm_id == request.vm_id)
         blocking = (record.fact for record in others if record.request.verb is not Verb.CHECK_TEST_VM)
         return None if request.verb is Verb.CHECK_TEST_VM else next(blocking, None)
 
@@ -159,22 +165,26 @@ class Operations:
         return live
 
     async def _run(self, live: _Live, *, resumed: bool) -> None:
-        key = live.record.fact.key
         try:
             self.begun = max(self.begun, await asyncio.shield(live.stored))
-        except (sqlite3.Error, SecondsiteError):
+        except Exception:  # noqa: BLE001 - whatever it is
             # Whoever asked gets the same error from `stored`; nothing has begun.
-            del self._live[key]
-            live.ended.set()
+            self._release(live)
             return
-        self._feed.publish(Operation, key, live.record.fact)
-        _log.info("operation begins", key=key, verb=live.record.fact.verb, vm=live.record.fact.vm_id, resumed=resumed)
+        await self._finish(live, await self._carry_out(live, resumed=resumed))
+
+    async def _carry_out(self, live: _Live, *, resumed: bool) -> End:
+        fact = live.record.fact
         try:
-            end = await carry_out(self._driver, self._command(live, resumed=resumed), live.given_up)
+            self._feed.publish(Operation, fact.key, fact)
+            _log.info("operation begins", key=fact.key, verb=fact.verb, vm=fact.vm_id, resumed=resumed)
+            return await carry_out(self._driver, self._command(live, resumed=resumed), live.given_up)
         except Refusal as unreadable:
             # Stored by an older agent in a shape that this one does not know.
-            end = End("Interrupted", unreadable.code.value, unreadable.detail)
-        await self._finish(live, _ended(live.record.fact, end, datetime.now(UTC)))
+            return End("Interrupted", unreadable.code.value, unreadable.detail)
+        except Exception as error:  # noqa: BLE001 - the last line of defence of a task: its VM must not stay taken
+            _log.exception("an operation failed unexpectedly", key=fact.key, verb=fact.verb, vm=fact.vm_id)
+            return End.unexpected("The agent", error)
 
     def _command(self, live: _Live, *, resumed: bool) -> Command:
         request, loop = live.record.request, asyncio.get_running_loop()
@@ -196,23 +206,48 @@ class Operations:
         live.record = replace(live.record, fact=fact)
         self._feed.publish(Operation, fact.key, fact)
 
-    async def _finish(self, live: _Live, fact: Operation) -> None:
-        record = replace(live.record, fact=fact)
+    async def _finish(self, live: _Live, end: End) -> None:
+        fact = end.of(live.record.fact, datetime.now(UTC))
+        try:
+            await self._book(replace(live.record, fact=fact))
+        except Exception as error:  # noqa: BLE001 - as above; what the store lacks, the next start takes up again
+            _log.exception("the end of an operation cannot be booked", key=fact.key, verb=fact.verb, state=fact.state)
+            fact = End.unexpected("Booking its end", error).of(fact, datetime.now(UTC))
+        live.record = replace(live.record, fact=fact)
+        if end.left is not None:
+            self._leave(live.record, end.left)
+        try:
+            # Last, so that whoever sees the end sees its effects too.
+            self._news.show(fact)
+        finally:
+            self._release(live)
+        _log.info("operation ended", key=fact.key, verb=fact.verb, vm=fact.vm_id, state=fact.state, detail=fact.message)
 
+    async def _book(self, record: Record) -> None:
         def store(connection: sqlite3.Connection) -> Ledger | None:
             records.end(connection, record)
             # From the stored ledger, for a probe may end at the same moment as a command on its VM.
-            return ledger.book(connection, record.request) if fact.state == "Succeeded" else None
+            return ledger.book(connection, record.request) if record.fact.state == "Succeeded" else None
 
         books = await self._insist(store)
-        live.record = record
         if books is not None:
             self._reporter.keep_books(books)
-        # Last, so that whoever sees the end sees its effects too.
-        self._news.show(fact)
-        del self._live[fact.key]
+
+    def _release(self, live: _Live) -> None:
+        del self._live[live.record.fact.key]
         live.ended.set()
-        _log.info("operation ended", key=fact.key, verb=fact.verb, vm=fact.vm_id, state=fact.state, detail=fact.message)
+
+    def _leave(self, record: Record, work: asyncio.Future[Any]) -> None:
+        """Keep the VM taken until the work that nobody waits for has ended."""
+        key = record.fact.key
+        self._left[key] = record
+
+        def over(ended: asyncio.Future[Any]) -> None:
+            del self._left[key]
+            error = None if ended.cancelled() else ended.exception()
+            _log.info("the work of an operation that was given up has ended", key=key, error=str(error or ""))
+
+        work.add_done_callback(over)
 
     async def _insist(self, change: Change[T]) -> T:
         """Until it is stored the operation counts as running: an end that a restart forgets is none."""
@@ -235,36 +270,6 @@ class Operations:
             remedy=fact.remedy,
             result=fact.result,
         )
-
-
-def _new(key: str, request: OperationRequest, now: datetime) -> Record:
-    fact = Operation(
-        key=key,
-        verb=request.verb.value,
-        intent=request.intent,
-        attempt=request.attempt,
-        state="Running",
-        start_time=now,
-        vm_id=request.vm_id,
-        term=request.fence.term,
-        epoch=request.epoch,
-        request_name=request.request.name if request.request else "",
-        request_token=request.request.token if request.request else "",
-    )
-    return Record(request, fact, now + timedelta(seconds=request.deadline_seconds))
-
-
-def _ended(fact: Operation, end: End, now: datetime) -> Operation:
-    return msgspec.structs.replace(
-        fact,
-        state=end.state,
-        end_time=now,
-        percent=100 if end.state == "Succeeded" else fact.percent,
-        code=end.code,
-        message=end.message,
-        remedy=end.remedy,
-        result=end.result,
-    )
 
 
 def _require_same(known: OperationRequest, asked: OperationRequest) -> None:

@@ -44,6 +44,24 @@ class Record:
         return self.fact.state == "Running"
 
 
+def new(key: str, request: OperationRequest, now: datetime) -> Record:
+    """An operation that begins `now` (UTC)."""
+    fact = Operation(
+        key=key,
+        verb=request.verb.value,
+        intent=request.intent,
+        attempt=request.attempt,
+        state="Running",
+        start_time=now,
+        vm_id=request.vm_id,
+        term=request.fence.term,
+        epoch=request.epoch,
+        request_name=request.request.name if request.request else "",
+        request_token=request.request.token if request.request else "",
+    )
+    return Record(request, fact, now + timedelta(seconds=request.deadline_seconds))
+
+
 def begin(connection: sqlite3.Connection, record: Record) -> int:
     """Store a new operation; returns how many ever began. Its key must be unknown."""
     values = (*_values(record), record.deadline.timestamp(), record.request.to_json(), record.fact.key)

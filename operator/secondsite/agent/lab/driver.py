@@ -172,10 +172,16 @@ class LabDriver:
             await asyncio.sleep(min(wish.period_seconds, left))
 
     async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """In a thread; whatever the disks say comes back as a Refusal."""
-        call = functools.partial(function, *args, **kwargs)
+        """In a thread; whatever the disks say comes back as a Refusal. Cancelled, it ends when the thread does."""
+        running = self._threads.submit(functools.partial(function, *args, **kwargs))
+        work = asyncio.wrap_future(running)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            # What runs in a thread cannot be stopped, and whoever waits here keeps others off what it works on.
+            if not running.cancel():
+                await asyncio.wait({work})
+            raise
         except (EngineError, OSError) as error:
             raise Refusal(Code.INTERNAL, f"{type(error).__name__}: {error}") from error
 
