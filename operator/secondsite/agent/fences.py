@@ -10,6 +10,11 @@ from secondsite.wire.agent import Fence
 from secondsite.wire.problems import Code, Refusal
 
 _NAME = "fence"
+_TAKE_BY_HAND = (
+    "Run the operator in that cluster, or, if the cluster was replaced on purpose and the old one commands no more: "
+    "stop the agent, delete the row with name 'fence' from the table meta in agent.db in its data folder "
+    "(sqlite3 agent.db \"DELETE FROM meta WHERE name = 'fence'\"), and start the agent again."
+)
 
 
 class Fences:
@@ -49,7 +54,7 @@ def _check(fence: Fence, highest: Fence | None) -> None:
         raise Refusal(
             Code.FOREIGN_CONTROL_PLANE,
             f"This site is commanded by the control plane {highest.control_plane}, not by {fence.control_plane}",
-            remedy="If the cluster was replaced on purpose, set spec.requests.takeOver of the RecoveryVault.",
+            remedy=_TAKE_BY_HAND,
         )
     if fence.term < highest.term:
         raise Refusal(
