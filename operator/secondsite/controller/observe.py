@@ -152,8 +152,8 @@ class Observer:
             if older:
                 others[name] = older[0].name
         entry = self.catalogue.get(Key(TEST, namespace, test.name))
-        vaults = {world.vault.name: world.vault for world in members.values() if world and world.vault}
-        vault = next(iter(vaults.values()), None)
+        vaults = [world.vault for world in members.values() if world and world.vault]
+        vault = next(iter(vaults or self._oldest(VAULT, namespace)), None)
         return TestWorld(
             now=now,
             test=test,
@@ -163,6 +163,8 @@ class Observer:
             others=others,
             started=_started(entry),
             status=entry.memory if entry else {},
+            sites=tuple(self.sites.view(namespace, site.key.name) for site in self._sorted(SITE, namespace)),
+            tombstones=self.tombstones.of(namespace),
         )
 
     def _object(self, kind: str, namespace: str, name: str) -> Object[Any] | None:

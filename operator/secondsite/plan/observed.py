@@ -161,6 +161,10 @@ class TestWorld:
     """From the status or the site's operations, for reporting durations only."""
     status: Mapping[str, object] = field(default_factory=dict)
     """What we last reported: results of checks that ended are carried on from it when the site has forgotten them."""
+    sites: tuple[SiteView, ...] = ()
+    """All of the namespace: a test VM stays findable when the ProtectedVM that led to it is gone."""
+    tombstones: frozenset[str] = frozenset()
+    """Ids of the tombstones that the cluster already remembers."""
 
 
 @dataclass(frozen=True, slots=True)

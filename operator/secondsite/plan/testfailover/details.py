@@ -14,7 +14,8 @@ from secondsite.api.testfailover_status import (
 )
 from secondsite.plan.observed import TestWorld
 from secondsite.plan.protectedvm.lag import POINT_TYPES
-from secondsite.plan.testfailover.progress import CheckProgress, Course, Progress
+from secondsite.plan.testfailover.course import Course
+from secondsite.plan.testfailover.progress import CheckProgress, Progress
 
 _MOST_STEPS = 64
 _STEP_STATES: dict[str, StepState] = {"Interrupted": "Unknown", "Abandoned": "Unknown"}

@@ -6,7 +6,7 @@ from secondsite.api.condition import CommonReason
 from secondsite.api.testfailover_status import TestFailoverReason as Reason
 from secondsite.plan.conditions import first, named
 from secondsite.plan.observed import TestWorld
-from secondsite.plan.testfailover.progress import Course
+from secondsite.plan.testfailover.course import Course
 
 _USABLE = ("Replicating",)
 

@@ -1,6 +1,6 @@
-"""The next step of a test: make a network, start the test VMs, check them, and clean all of it up again."""
+"""The next step of a test: make a network, start the test VMs, check them, and have it all cleaned up again."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from secondsite.api.testfailover_check import Check
 from secondsite.plan.actions import (
@@ -12,21 +12,23 @@ from secondsite.plan.actions import (
     MakeTestNetwork,
     Plan,
     RemoveFinalizer,
-    RemoveTestNetwork,
     Slot,
 )
-from secondsite.plan.intents import changes
+from secondsite.plan.conditions import earliest
 from secondsite.plan.observed import TestWorld
-from secondsite.plan.testfailover import identity
+from secondsite.plan.testfailover import cleanup, identity
+from secondsite.plan.testfailover.cleanup import RELEASE
+from secondsite.plan.testfailover.course import Course, cleanup_time, course
 from secondsite.plan.testfailover.network import adapters_for_test, isolated
 from secondsite.plan.testfailover.obstacles import obstacle
-from secondsite.plan.testfailover.progress import CheckProgress, Course, Progress, cleanup_time, course
+from secondsite.plan.testfailover.progress import CheckProgress, Progress
 from secondsite.wire.agent import NO_FENCE
-from secondsite.wire.arguments import CheckTestVM, StartTestFailover, StopTestFailover
+from secondsite.wire.arguments import CheckTestVM, StartTestFailover
 from secondsite.wire.operations import Verb
 from secondsite.wire.resources import TestNetworkWish
 
-RELEASE = "secondsite.dev/release"
+START_SECONDS = 900
+"""How long one attempt to make a test VM may take: a thin copy is made and booted in minutes."""
 _DEFAULT_PORTS = {"HTTP": 80, "HTTPS": 443}
 
 
@@ -36,10 +38,10 @@ def plan(world: TestWorld) -> Plan:
     if finished(world) and not world.test.deleting:
         return _retire(world)
     if wants_cleanup(world, how):
-        return Plan(actions=_clean_up(world, how))
-    due = cleanup_time(world.test, how)
+        return cleanup.plan(world, how)
+    due = earliest(cleanup_time(world.test, how), *(member.off_limit() for member in how.members if not member.off))
     if how.ended or (not how.begun and obstacle(world, how) is not None):
-        return Plan(due=due)
+        return Plan(due=earliest(due, _next_look(world, how)))
     if RELEASE not in world.test.finalizers:
         return Plan(actions=(AddFinalizer(RELEASE),))
     networks = _networks(world, how)
@@ -56,18 +58,17 @@ def wants_cleanup(world: TestWorld, how: Course) -> bool:
     """Whether the test VMs are to go now."""
     if world.test.deleting or (world.test.spec.cleanup.requested and (how.begun or how.whole)):
         return True
+    if any(member.stopped for member in how.members):
+        # A clean-up that was begun is finished: what it removed is not waited for, or made, again.
+        return True
     due = cleanup_time(world.test, how)
     return due is not None and world.now >= due
 
 
-def cleaned_up(world: TestWorld, how: Course) -> bool:
-    """Whether nothing of the test is left. What cannot be asked about may be left."""
-    clean = all(not leftovers(member, identity.network_id(world.test)) for member in how.members)
-    return clean and not how.unknown
-
-
-def leftovers(member: Progress, network: str) -> bool:
-    return member.test_vm is not None or member.starting or network in member.target.test_networks
+def _next_look(world: TestWorld, how: Course) -> datetime | None:
+    """A VM that vanished leads to no site whose news would wake the test."""
+    lost = bool(how.missing) and RELEASE in world.test.finalizers
+    return world.now + cleanup.LOOK_AGAIN if lost and not how.begun else None
 
 
 def _retire(world: TestWorld) -> Plan:
@@ -79,33 +80,6 @@ def _retire(world: TestWorld) -> Plan:
         return Plan()
     due = ended + timedelta(seconds=ttl)
     return Plan(actions=(DeleteSelf(),)) if world.now >= due else Plan(due=due)
-
-
-def _clean_up(world: TestWorld, how: Course) -> tuple[Action, ...]:
-    """Test VMs first, then their network, then the finalizer. A site that is silent is waited for."""
-    stops = tuple(_stop(world, member) for member in how.members if member.test_vm is not None or member.starting)
-    if stops:
-        return stops
-    network = identity.network_id(world.test)
-    sites = sorted({member.target.name for member in how.members if network in member.target.test_networks})
-    if sites:
-        return tuple(RemoveTestNetwork(site, network) for site in sites)
-    done = world.test.deleting and RELEASE in world.test.finalizers and not how.unknown
-    return (RemoveFinalizer(RELEASE),) if done else ()
-
-
-def _stop(world: TestWorld, member: Progress) -> Command:
-    vm_id = member.replica.vm_id if member.replica is not None else ""
-    # A test VM may turn up after it was stopped once, from a start that was abandoned: that is another wish.
-    turn = changes(member.target, vm_id)
-    return Command(
-        site=member.target.name,
-        verb=Verb.STOP_TEST_FAILOVER,
-        vm_id=vm_id,
-        intent=f"{identity.stop_intent(world.test)}.{turn}",
-        arguments=StopTestFailover(owner=member.owner),
-        epoch=member.replica.epoch if member.replica is not None else 0,
-    )
 
 
 def _networks(world: TestWorld, how: Course) -> tuple[Action, ...]:
@@ -121,7 +95,7 @@ def _networks(world: TestWorld, how: Course) -> tuple[Action, ...]:
 
 
 def _go_on(world: TestWorld, member: Progress) -> tuple[Action, ...]:
-    if member.replica is None or member.starting or member.failure is not None:
+    if member.replica is None or member.starting or member.failure:
         return ()
     if not member.started:
         return (_start(world, member),)
@@ -154,6 +128,7 @@ def _start(world: TestWorld, member: Progress) -> Command:
         arguments=arguments,
         expects=("Replicating",),
         epoch=member.replica.epoch if member.replica is not None else 0,
+        deadline_seconds=START_SECONDS,
         slot=Slot(Limit.TEST_FAILOVERS, (member.world.source.name, member.target.name)),
     )
 

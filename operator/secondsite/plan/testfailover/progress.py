@@ -1,19 +1,21 @@
-"""How far a test is, read from the facts of the target: one `Progress` per VM, and what they come to together."""
+"""How far one VM of a test is, read from the facts of its target."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from secondsite.api.kind import Object
 from secondsite.api.testfailover import TestFailoverSpec
 from secondsite.api.testfailover_check import Check
-from secondsite.plan.observed import UNKNOWN, SiteView, TestWorld, Unknown, VMWorld
-from secondsite.plan.testfailover.identity import check_intent, owner, start_intent
+from secondsite.plan.observed import SiteView, VMWorld
+from secondsite.plan.testfailover.identity import check_intent, owner, start_intent, stop_intent
 from secondsite.wire.facts import Operation, Relation, TestVM
+from secondsite.wire.operations import Verb
 from secondsite.wire.problems import CURE, Code, Cure
 
-FORCED_CLEANUP = timedelta(days=14)
+OFF_FOR = timedelta(minutes=10)
+"""How long checks wait for a test VM that is Off."""
 _MOST_ATTEMPTS = 5
+_UNSUCCESSFUL = ("Failed", "Interrupted", "Abandoned")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Progress:
     starts: tuple[Operation, ...]
     checks: tuple[CheckProgress, ...]
     owner: str
+    stopped: bool = False
+    """Its clean-up has begun: we commanded it, and do nothing else to it any more."""
 
     @property
     def test_vm(self) -> TestVM | None:
@@ -72,19 +76,56 @@ class Progress:
         return any(op.state == "Running" for op in self.starts)
 
     @property
-    def failure(self) -> Operation | None:
-        """Why the test VM will not be: the last attempt, where trying again is no use."""
-        failed = [op for op in self.starts if op.state == "Failed"]
-        if self.started or self.starting or not failed:
+    def failure(self) -> str:
+        """Why the test VM will not do; empty while it may."""
+        if self.off:
+            return f"it is Off, and has been for {OFF_FOR.seconds // 60} minutes in which its checks waited for it"
+        return self._failed_start()
+
+    def _failed_start(self) -> str:
+        """The last attempt, where trying again is no use. One that was given up may succeed the next time."""
+        ended = [op for op in self.starts if op.state in _UNSUCCESSFUL]
+        if self.started or self.starting or not ended:
+            return ""
+        last = ended[-1]
+        hopeless = last.state == "Failed" and _cure(last.code) is Cure.PERSON
+        if not hopeless and len(ended) < _MOST_ATTEMPTS:
+            return ""
+        return f"{last.message or last.code or last.state} {last.remedy}".strip()
+
+    @property
+    def off(self) -> bool:
+        """Whether checks have waited too long for the test VM to run."""
+        limit = self.off_limit()
+        return limit is not None and limit <= self.world.now
+
+    def off_limit(self) -> datetime | None:
+        """Until when a test VM that is Off may come up, by the operator's clock; None: nothing waits for that.
+
+        It counts from the last thing that is known to have gone on: its start, or the end of a check.
+        """
+        if not self.started or self.test_vm is None or self.test_vm.state == "Running" or self._checking_or_checked():
             return None
-        last = failed[-1]
-        hopeless = _cure(last.code) is Cure.PERSON
-        return last if hopeless or len(failed) >= _MOST_ATTEMPTS else None
+        checks = [check.operation for check in self.checks if check.operation is not None]
+        ends = [op.end_time for op in (*self.starts, *checks) if op.end_time is not None]
+        return max(ends) - self.target.skew + OFF_FOR if ends else None
+
+    def _checking_or_checked(self) -> bool:
+        return all(check.ended for check in self.checks) or any(
+            check.operation is not None and check.operation.state == "Running" for check in self.checks
+        )
+
+    @property
+    def cut_off(self) -> bool:
+        """Its clean-up began before every check had ended."""
+        return self.stopped and not self._failed_start() and not all(check.ended for check in self.checks)
 
     @property
     def ended(self) -> bool:
-        """All that was to be found out about this VM has been."""
-        return self.failure is not None or (self.started and all(check.ended for check in self.checks))
+        """All that was to be found out about this VM has been, or will not be."""
+        if self.stopped or self.failure:
+            return True
+        return self.started and all(check.ended for check in self.checks)
 
     @property
     def passed(self) -> bool:
@@ -92,105 +133,22 @@ class Progress:
 
     def end_time(self) -> datetime | None:
         """When it ended, by the operator's clock."""
+        if self.off:
+            return self.off_limit()
         operations = [check.operation for check in self.checks if check.operation is not None] or list(self.starts)
         times = [op.end_time for op in operations if op.end_time is not None]
         return max(times) - self.target.skew if times else None
 
     def start_time(self) -> datetime | None:
         """When its first attempt began, by the operator's clock."""
-        return min((op.start_time for op in self.starts), default=None) and self.starts[0].start_time - self.target.skew
+        first = min((op.start_time for op in self.starts), default=None)
+        return first - self.target.skew if first is not None else None
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
-    """The test as a whole. `unknown`: VMs whose target cannot be asked; `missing`: names without a ProtectedVM."""
-
-    members: tuple[Progress, ...]
-    unknown: tuple[str, ...]
-    missing: tuple[str, ...]
-
-    @property
-    def begun(self) -> bool:
-        return any(member.starts or member.test_vm for member in self.members)
-
-    @property
-    def running(self) -> bool:
-        """Every VM was started, or will not be."""
-        return self.whole and all(member.started or member.failure or self._is_lost(member) for member in self.members)
-
-    @property
-    def ended(self) -> bool:
-        return self.whole and all(member.ended or self._is_lost(member) for member in self.members)
-
-    @property
-    def passed(self) -> bool:
-        return self.ended and not self.missing and all(member.passed for member in self.members)
-
-    @property
-    def whole(self) -> bool:
-        """Every VM of the test can be asked about. One that vanishes from a test under way is none to wait for."""
-        return not self.unknown and bool(self.members) and (self.begun or not self.missing)
-
-    @property
-    def lost(self) -> tuple[str, ...]:
-        """Names of VMs that vanished from a test under way, or whose replica did."""
-        gone = [member.name for member in self.members if self._is_lost(member)]
-        return (*gone, *self.missing) if self.begun else ()
-
-    def _is_lost(self, member: Progress) -> bool:
-        return member.replica is None and self.begun
-
-    def end_time(self) -> datetime | None:
-        return _latest(member.end_time() for member in self.members) if self.ended else None
-
-    def start_time(self) -> datetime | None:
-        times = [time for member in self.members if (time := member.start_time()) is not None]
-        return min(times, default=None)
-
-
-def course(world: TestWorld) -> Course:
-    """Read the course of a test from what its target sites say."""
-    members, unknown, missing = [], [], []
-    for name, member in world.members.items():
-        if member is None:
-            missing.append(name)
-            continue
-        replica = replica_of(member)
-        if isinstance(replica, Unknown) or member.target is None:
-            unknown.append(name)
-        else:
-            members.append(_progress(world.test, name, member, member.target, replica))
-    return Course(tuple(members), tuple(unknown), tuple(missing))
-
-
-def replica_of(world: VMWorld) -> Relation | Unknown | None:
-    """The VM's half at its target; by name where its source cannot be asked, for a test must not need the source."""
-    if world.target is None or not world.target.known:
-        return UNKNOWN
-    wanted, source = world.vm.spec.vm, world.source.name
-    if wanted.id is not None:
-        return world.target.relations.get(wanted.id)
-    found = [
-        relation
-        for relation in world.target.relations.values()
-        if relation.mode == "Replica" and relation.peer_site == source and relation.vm_name == wanted.name
-    ]
-    return found[0] if len(found) == 1 else None
-
-
-def cleanup_time(test: Object[TestFailoverSpec], how: Course) -> datetime | None:
-    """When clean-up begins by itself; None: not before somebody asks, or not known yet."""
-    started, ended = how.start_time(), how.end_time()
-    forced = started + FORCED_CLEANUP if started is not None else None
-    if test.spec.cleanup.mode == "Manual" or ended is None:
-        return forced
-    wanted = ended + timedelta(minutes=test.spec.cleanup.after_minutes)
-    return wanted if forced is None else min(wanted, forced)
-
-
-def _progress(
+def progress(
     test: Object[TestFailoverSpec], name: str, world: VMWorld, target: SiteView, replica: Relation | None
 ) -> Progress:
+    """What the facts of its target say of one VM of the test."""
     vm_id = replica.vm_id if replica is not None else ""
     checks = tuple(
         CheckProgress(check, _last(target.ran(vm_id, check_intent(test, check.name))))
@@ -198,16 +156,13 @@ def _progress(
         if check.vm in (None, name)
     )
     starts = target.ran(vm_id, start_intent(test)) if vm_id else ()
-    return Progress(name, world, target, replica, starts, checks, owner(test))
+    stops = target.operations.get(vm_id, ()) if vm_id else ()
+    stopped = any(op.verb == Verb.STOP_TEST_FAILOVER and op.intent.startswith(stop_intent(test)) for op in stops)
+    return Progress(name, world, target, replica, starts, checks, owner(test), stopped)
 
 
 def _last(operations: tuple[Operation, ...]) -> Operation | None:
     return operations[-1] if operations else None
-
-
-def _latest(times: Iterable[datetime | None]) -> datetime | None:
-    known = [time for time in times if time is not None]
-    return max(known, default=None)
 
 
 def _cure(code: str) -> Cure:
