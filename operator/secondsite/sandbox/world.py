@@ -34,6 +34,7 @@ _JANITOR = Path(__file__).with_name("janitor.py")
 _POLL_SECONDS = 0.2
 _BUNDLE_SECONDS = 60.0
 _AGENT_SECONDS = 30.0
+_HOPELESS_RESTARTS = 5
 
 
 @dataclass(frozen=True)
@@ -164,12 +165,13 @@ class World:
             self._progress(f"agent of {site} listens at {endpoint}")
 
     def until(self, true: Callable[[], object], what: str, seconds: float) -> None:
-        """Wait for a condition; raises SecondsiteError with what the programs logged last."""
+        """Wait for a condition, but not for a program that keeps dying; raises SecondsiteError with the logs' ends."""
         deadline = time.monotonic() + seconds
         while not true():
-            if time.monotonic() > deadline:
+            dying = any(program.restarts >= _HOPELESS_RESTARTS for program in self.supervisor.programs.values())
+            if dying or time.monotonic() > deadline:
                 said = "; ".join(f"{name}: {program.tail()}" for name, program in self.supervisor.programs.items())
-                raise SecondsiteError(f"Waited {seconds:.0f} s in vain for: {what}. Last in the logs: {said}")
+                raise SecondsiteError(f"Waited in vain: {what}. Last in the logs: {said}")
             time.sleep(_POLL_SECONDS)
 
     def keep_logs(self) -> Path:
