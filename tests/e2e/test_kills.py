@@ -82,8 +82,10 @@ def test_no_kill_damages_a_recovery_point_and_all_heals_by_itself(cluster: Contr
             stack.await_cycles(number)
         assert {site: stack.tell(site).twice() for site in (SOURCE, TARGET)} == {SOURCE: [], TARGET: []}
         print(dict(Counter(killer.victims)), stack.begun())
-        for number in VMS:
-            count, faults = faults_of_points(stack, number)
-            print(f"{vm_name(number)}: {count} recovery points")
-            assert count > 5
-            assert not faults, f"seed {seed}, kills {killer.victims}"
+        found = {vm_name(number): faults_of_points(stack, number) for number in VMS}
+        counts = {name: count for name, (count, _) in found.items()}
+        print(counts)
+        assert [faults for _, faults in found.values()] == [[], [], []], f"seed {seed}, kills {killer.victims}"
+        # The last in line for its first copy has few; with none there would be nothing proven.
+        assert min(counts.values()) >= 3
+        assert sum(counts.values()) > 12
