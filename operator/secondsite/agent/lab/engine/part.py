@@ -1,5 +1,6 @@
 """The frames of an open cycle as they arrive: appended, durable before they are acknowledged, sealed at the commit."""
 
+import contextlib
 import os
 import threading
 import time
@@ -71,11 +72,10 @@ class IncomingPart:
             self._note(frame)
 
     def sync(self) -> int:
-        """Make all that came durable; how many frames that is."""
+        """Make all that came durable; how many frames that is. After an OSError what was not is gone: send it again."""
         with self._lock:
             if self._durable < self._count and self._fd >= 0:
-                os.fdatasync(self._fd)
-                self._durable, self._durable_end = self._count, self._end
+                self._sync()
             return self._durable
 
     def check_whole(self, commit: DiskCommit) -> None:
@@ -98,7 +98,7 @@ class IncomingPart:
             footer = pack_footer(index, self._end)
             os.ftruncate(self._fd, self._end)
             write_all(self._fd, footer, self._end)
-            os.fdatasync(self._fd)
+            self._sync()
 
     def close(self) -> None:
         with self._lock:
@@ -106,6 +106,25 @@ class IncomingPart:
             if self._fd >= 0:
                 os.close(self._fd)
                 self._fd = -1
+
+    def _sync(self) -> None:
+        try:
+            os.fdatasync(self._fd)
+        except OSError:
+            self._forget_unsynced()
+            raise
+        self._durable, self._durable_end = self._count, self._end
+
+    def _forget_unsynced(self) -> None:
+        """A failed fdatasync marks the pages clean that it lost, and the next one succeeds without them (fsync(2))."""
+        self._writer += 1
+        # Nor may a restart find them in the page cache; where even this fails, it reads what the disk really has.
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, self._durable_end)
+        self._indexes = self._indexes[: self._durable]
+        self._count, self._end = self._durable, self._durable_end
+        self._blocks = sum(len(index) for index in self._indexes)
+        self._last_block = int(self._indexes[-1]["block"][-1]) if self._indexes else -1
 
     def _index(self) -> Index:
         return np.concatenate(self._indexes) if self._indexes else empty_index()
@@ -135,6 +154,7 @@ class IncomingPart:
 
     def _keep_valid_prefix(self) -> None:
         """Read what is there up to the first byte that is not a whole, intact frame of this cycle; cut the rest."""
+        self._read_from_disk()
         reader = FrameReader(self._read_next)
         try:
             while True:
@@ -146,6 +166,14 @@ class IncomingPart:
             os.ftruncate(self._fd, self._end)
         os.fdatasync(self._fd)
         self._durable, self._durable_end = self._count, self._end
+
+    def _read_from_disk(self) -> None:
+        """Empty the page cache: what an earlier process failed to sync looks there like anything else."""
+        if os.fstat(self._fd).st_size:
+            # An error of that process is told here once more; what it cost is seen right after.
+            with contextlib.suppress(OSError):
+                os.fdatasync(self._fd)
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def _read_next(self, view: memoryview) -> None:
         if read_into(self._fd, view, self._position) < len(view):
