@@ -16,7 +16,7 @@ from secondsite.agent.lab.engine.client import PeerClient
 from secondsite.agent.lab.engine.cycle import CycleRun
 from secondsite.agent.lab.engine.disk import SourceDisk
 from secondsite.agent.lab.engine.durable import check_id, lock_directory
-from secondsite.agent.lab.engine.errors import EngineError, HeadConflict, MapNotTrusted
+from secondsite.agent.lab.engine.errors import EngineError, HeadConflict, ImageLost, MapNotTrusted
 from secondsite.agent.lab.engine.state import OpenState, SourceState, current_boot_id, load_state, save_state
 from secondsite.agent.lab.engine.tracker import DiskTracker
 from secondsite.agent.lab.engine.types import CycleResult, Freeze, Progress, utc_now
@@ -132,7 +132,8 @@ class ReplicationSource:
             self._close_cycle()
             resumed = False
             run = self._begin_run(client, stop)
-            run.begin()
+            if not run.begin():
+                raise ImageLost(f"VM {self.vm_id}: even a fresh image was lost before it could be sent; try again")
         durable_time = run.finish()
         self._committed(run)
         return run.result(durable_time, seconds=time.monotonic() - started, resumed=resumed)
