@@ -13,7 +13,7 @@ from secondsite.agent.lab.engine.frames import build_frame, cycle_digest
 from secondsite.trust.contexts import client_context, server_context
 from secondsite.trust.gate import SiteGate, only_roles
 from secondsite.trust.names import Role
-from secondsite.wire.peer import MAX_FRAME_BYTES, CycleOpen, DiskPlan, PeerStatus
+from secondsite.wire.peer import MAX_FRAME_BYTES, CycleOpen, DiskPlan, FramesHeld, PeerStatus
 from support.engine_pair import BLOCK, START, Pair, pattern
 from support.vault import Vault
 
@@ -206,6 +206,33 @@ def test_with_tls_the_certificate_decides(tmp_path: Path) -> None:
                 PeerClient("127.0.0.1", server.port, other).status("vm")
         finally:
             server.close()
+
+
+def test_messages_beside_replication_are_authorized_and_handed_on() -> None:
+    heard: list[tuple[str, str, bytes]] = []
+
+    def authorize(_: object, vm_id: str, path: str) -> str:
+        if vm_id == "foreign":
+            raise PeerRefused(403, "NotAuthorized", f"not {path}")
+        return "newyork"
+
+    def post(site: str, vm_id: str, body: bytes) -> FramesHeld:
+        heard.append((site, vm_id, body))
+        return FramesHeld(have=len(heard))
+
+    server = DataServer("127.0.0.1", 0, None, lambda _: None, authorize, {"/v1/notes/": post})
+    server.start()
+    client = PeerClient("127.0.0.1", server.port, None, timeout_seconds=10)
+    try:
+        assert client.post("/v1/notes/vm", FramesHeld(have=7), FramesHeld).have == 1
+        with pytest.raises(PeerRefused, match="not /v1/notes/foreign"):
+            client.post("/v1/notes/foreign", FramesHeld(have=8), FramesHeld)
+        for path in ("/v1/notes/", "/v1/notes/a/b", "/v1/notes/.a", "/v1/other/vm"):
+            with pytest.raises(PeerRefused, match="UnknownPath"):
+                client.post(path, FramesHeld(have=9), FramesHeld)
+    finally:
+        server.close()
+    assert heard == [("newyork", "vm", b'{"have":7}')]
 
 
 def test_a_peer_that_is_not_who_it_should_be_is_not_spoken_to(pair: Pair) -> None:

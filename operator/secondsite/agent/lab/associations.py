@@ -6,10 +6,10 @@ import threading
 from collections.abc import Mapping
 
 from secondsite import logs
-from secondsite.agent.lab.engine import PeerRefused, TargetStore
+from secondsite.agent.lab.engine import DataServer, PeerRefused, TargetStore
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.peer import RELATIONS
-from secondsite.agent.lab.port import DataPort, Enable, site_of
+from secondsite.agent.lab.port import Enable, answer_enable, site_of
 from secondsite.agent.lab.report import Reporter
 from secondsite.agent.lab.state import Association, Half
 from secondsite.errors import SecondsiteError
@@ -28,9 +28,9 @@ class Associations:
     def __init__(self, estate: Estate, reporter: Reporter, enable: Enable) -> None:
         self._estate = estate
         self._reporter = reporter
-        self._enable = enable
+        self._posts = {RELATIONS: answer_enable(enable)}
         self._lock = threading.Lock()
-        self._port: DataPort | None = None
+        self._port: DataServer | None = None
 
     @property
     def listening(self) -> bool:
@@ -132,8 +132,8 @@ class Associations:
                 self._port = None
             context = self._estate.context
             try:
-                opened = DataPort(
-                    context.address, port, context.tls.listener(), self._store, self._authorize, self._enable
+                opened = DataServer(
+                    context.address, port, context.tls.listener(), self._store, self._authorize, self._posts
                 )
             except OSError as error:
                 raise Refusal(

@@ -8,10 +8,7 @@ does not know the VM any more.
 
 from __future__ import annotations
 
-import msgspec
-
 from secondsite.agent.lab.engine import LinkError, PeerClient, PeerRefused
-from secondsite.agent.lab.engine.client import read_answer
 from secondsite.wire.facts import DiskSlot, Replication
 from secondsite.wire.inventory import Adapter
 from secondsite.wire.peer import Message
@@ -48,15 +45,8 @@ class ReplicaEnabled(Message, frozen=True, kw_only=True):
 
 def enable(client: PeerClient, vm_id: str, message: EnableReplica) -> ReplicaEnabled:
     """Ask the peer. Raises Refusal: the peer's own, or PeerUnreachable."""
-    body = msgspec.json.encode(message)
-    head = f"POST {RELATIONS}{vm_id} HTTP/1.1\r\nhost: peer\r\ncontent-length: {len(body)}\r\n\r\n"
     try:
-        channel = client.open_channel()
-        try:
-            channel.send(head.encode() + body)
-            return read_answer(channel, ReplicaEnabled)
-        finally:
-            channel.close()
+        return client.post(f"{RELATIONS}{vm_id}", message, ReplicaEnabled)
     except LinkError as error:
         raise Refusal(
             Code.PEER_UNREACHABLE,

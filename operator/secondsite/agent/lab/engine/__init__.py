@@ -22,6 +22,7 @@ from secondsite.agent.lab.engine.errors import (
     UnknownPoint,
 )
 from secondsite.agent.lab.engine.retention import retention
+from secondsite.agent.lab.engine.routes import Authorize, Post
 from secondsite.agent.lab.engine.server import DataServer
 from secondsite.agent.lab.engine.source import ReplicationSource
 from secondsite.agent.lab.engine.store import TargetStore
@@ -37,6 +38,7 @@ from secondsite.wire.peer import BLOCK_BYTES, CycleKind
 
 __all__ = [
     "BLOCK_BYTES",
+    "Authorize",
     "BlockRef",
     "Clone",
     "CloneInfo",
@@ -52,6 +54,7 @@ __all__ = [
     "PeerClient",
     "PeerRefused",
     "PointInUse",
+    "Post",
     "Progress",
     "RecoveryPoint",
     "ReplicationSource",

@@ -64,6 +64,11 @@ class PeerClient:
         with self.session() as peer:
             return peer.status(vm_id)
 
+    def post(self, path: str, message: Message, answer: type[Answer]) -> Answer:
+        """A message beside replication (`DataServer`'s `posts`). LinkError, PeerRefused."""
+        with self.session() as peer:
+            return peer.post(path, message, answer)
+
     @contextlib.contextmanager
     def session(self) -> Iterator["PeerSession"]:
         """One connection, from its first use to the end of the block."""
@@ -111,11 +116,14 @@ class PeerSession:
     def status(self, vm_id: str) -> PeerStatus:
         return self._call("GET", f"/v1/vms/{vm_id}", None, PeerStatus)
 
+    def post(self, path: str, message: Message, answer: type[Answer]) -> Answer:
+        return self._call("POST", path, message, answer)
+
     def open_cycle(self, vm_id: str, message: CycleOpen) -> CycleOpened:
-        return self._call("POST", f"/v1/vms/{vm_id}/cycles", message, CycleOpened)
+        return self.post(f"/v1/vms/{vm_id}/cycles", message, CycleOpened)
 
     def commit(self, vm_id: str, cycle: str, message: CycleCommit) -> CycleCommitted:
-        return self._call("POST", f"/v1/vms/{vm_id}/cycles/{cycle}/commit", message, CycleCommitted)
+        return self.post(f"/v1/vms/{vm_id}/cycles/{cycle}/commit", message, CycleCommitted)
 
     def put_frames(self, vm_id: str, cycle: str, disk: str, first: int) -> "FrameStream":
         """Begin a PUT of frames, the first of which has the sequence number `first`."""

@@ -33,6 +33,8 @@ from secondsite.wire.peer import (
 )
 
 Authorize = Callable[[Mapping[str, object] | None, str, str], str]
+Post = Callable[[str, str, bytes], Message]
+"""Site that asks, VM, body. Raises PeerRefused."""
 Received = TypeVar("Received", bound=Message)
 
 _VM = f"/v1/vms/(?P<vm>{ID_PATTERN})"
@@ -54,9 +56,12 @@ _log = logging.getLogger(__name__)
 class Routes:
     """Serves one request after the other. Nothing that a peer sends can do more than get a problem for an answer."""
 
-    def __init__(self, stores: Callable[[str], TargetStore | None], authorize: Authorize) -> None:
+    def __init__(
+        self, stores: Callable[[str], TargetStore | None], authorize: Authorize, posts: Mapping[str, Post]
+    ) -> None:
         self._stores = stores
         self._authorize = authorize
+        self._posts = {re.compile(f"{re.escape(prefix)}({ID_PATTERN})"): post for prefix, post in posts.items()}
 
     def serve_one(self, channel: Channel) -> bool:
         """Read and answer one request; False when the connection must end. LinkError when it has ended."""
@@ -75,6 +80,13 @@ class Routes:
         if len(words) != 3 or words[2] != "HTTP/1.1" or words[0] not in _PATHS:
             raise PeerRefused(400, "BadRequest", f"{start[:80]!r} is no request of this port")
         method, target, _ = words
+        for pattern, post in self._posts.items():
+            if method == "POST" and (found := pattern.fullmatch(target)):
+                site = self._authorize(channel.peer_certificate, found[1], target)
+                return 200, post(site, found[1], channel.read_body(headers, MAX_MESSAGE_BYTES))
+        return self._replicate(channel, method, target, headers)
+
+    def _replicate(self, channel: Channel, method: str, target: str, headers: Headers) -> tuple[int, Message]:
         match = _PATHS[method].fullmatch(target)
         if match is None:
             raise PeerRefused(404, "UnknownPath", f"no {method} {target[:200]}")

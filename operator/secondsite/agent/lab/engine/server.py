@@ -5,12 +5,12 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from secondsite.agent.lab.engine.channel import Channel
 from secondsite.agent.lab.engine.errors import LinkError
-from secondsite.agent.lab.engine.routes import Authorize, Routes
+from secondsite.agent.lab.engine.routes import Authorize, Post, Routes
 from secondsite.agent.lab.engine.store import TargetStore
 
 _MAX_CONNECTIONS = 256
@@ -33,7 +33,8 @@ class DataServer:
 
     `stores` gives the store of a VM, or None. `authorize(peer certificate as getpeercert gives it, VM, path)` is asked
     at each request; it returns the name of the site or raises PeerRefused. `tls` None is for tests and benchmarks; the
-    context must demand the client's certificate.
+    context must demand the client's certificate. `posts` are messages beside replication, by the path in front of the
+    VM's id; `authorize` is asked for them too.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class DataServer:
         tls: ssl.SSLContext | None,
         stores: Callable[[str], TargetStore | None],
         authorize: Authorize,
+        posts: Mapping[str, Post] | None = None,
     ) -> None:
         self._tls = tls
-        self._routes = Routes(stores, authorize)
+        self._routes = Routes(stores, authorize, posts or {})
         self._listener = socket.create_server((address, port), backlog=128)
         self._channels: set[Channel] = set()
         self._lock = threading.Lock()
