@@ -5,17 +5,26 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secondsite.plan.actions import Action, AddFinalizer, Command, DeleteSelf, Plan, RemoveFinalizer, Trouble
+from secondsite.plan.actions import (
+    Action,
+    AddFinalizer,
+    Command,
+    DeleteSelf,
+    LeaveTombstone,
+    Plan,
+    RemoveFinalizer,
+    Trouble,
+)
 from secondsite.plan.testfailover import identity, judge, plan
 from secondsite.plan.testfailover.cleanup import RELEASE
 from secondsite.wire.arguments import CheckTestVM, StartTestFailover
 from secondsite.wire.facts import AdapterSetting, Operation, OperationState, TestVM
 from secondsite.wire.inventory import TestNetwork
 from secondsite.wire.operations import Verb
-from support.tested_site import IDS, NOW, POINT, Site, condition, relation, run, site, verbs, world
+from support.tested_site import IDS, NOW, POINT, Site, condition, relation, run, site, verbs, without, world
 
 
 def test_a_test_runs_from_network_to_clean_up() -> None:
@@ -205,18 +214,29 @@ def msgspec_states() -> list[OperationState]:
     return ["Running", "Succeeded", "Failed", "Interrupted", "Abandoned"]
 
 
-@given(sites(), st.booleans(), st.sampled_from([(), (Trouble(None, "SiteRefused", "Busy", "busy"),)]))
+@settings(deadline=None)
+@given(
+    sites(),
+    st.booleans(),
+    st.sampled_from([(), (Trouble(None, "SiteRefused", "Busy", "busy"),)]),
+    st.sets(st.sampled_from(["web", "db"])),
+    st.sampled_from([timedelta(), timedelta(minutes=59), timedelta(minutes=60), timedelta(days=15)]),
+)
 def test_every_world_has_an_answer_and_nothing_is_removed_from_ignorance(
-    target: Site, deleting: bool, troubles: tuple[Trouble, ...]
+    target: Site, deleting: bool, troubles: tuple[Trouble, ...], gone: set[str], later: timedelta
 ) -> None:
     going: dict[str, Any] = {"deletionTimestamp": NOW.isoformat()} if deleting else {}
-    seen = world(target, **going)
+    seen = without(world(target, NOW + later, **going), *gone)
     decided = plan(seen)
     report = judge(seen, decided, troubles)
     assert {finding.type for finding in report.findings} == {"Ready", "ChecksPassed", "CleanedUp", "Complete"}
     commands = [action for action in decided.actions if isinstance(action, Command)]
     if not target.answers:
         assert not commands
+        assert RemoveFinalizer(RELEASE) not in decided.actions
+    if any(isinstance(action, LeaveTombstone) for action in decided.actions):
+        assert deleting
+        assert later >= timedelta(hours=1)
     for command in commands:
         held = target.relations[command.vm_id].test_vm
         if command.verb is Verb.STOP_TEST_FAILOVER and held is not None:

@@ -138,3 +138,16 @@ def test_a_start_that_runs_for_the_new_object_is_no_old_result() -> None:
     attempts(target, ["Failed", "Running"])
     seen = world(target, creationTimestamp=(NOW - HOUR).isoformat())
     assert [f for f in judge(seen, plan(seen), ()).findings if "already ran" in vars_of(f)["message"]] == []
+
+
+def test_a_test_that_was_deleted_half_way_and_applied_again_is_over_at_once() -> None:
+    target = site("web", "db")
+    turns(target, 2)
+    for _ in range(2):
+        for action in plan(world(target, deletionTimestamp=NOW.isoformat())).actions:
+            target.carry_out(action, NOW)
+    seen = world(target, NOW + timedelta(minutes=2), creationTimestamp=(NOW + timedelta(minutes=1)).isoformat())
+    assert plan(seen).actions == (), "what an earlier clean-up removed is not made again"
+    report = judge(seen, plan(seen), ())
+    assert condition(report, "Complete") == ("True", "Failed")
+    assert "already ran" in said(report, "Ready")
