@@ -170,14 +170,28 @@ class Estate:
         self.bucket.rate = settings.bandwidth
 
     def refresh(self) -> None:
-        """Read the data-centre file again. New VMs start; a VM that left goes on until the agent restarts."""
+        """Read the data-centre file again. New VMs start; one that left is stopped, and its disks are kept.
+
+        One that left but is replicated runs on, and stays in the inventory: the first refresh after the end of its
+        replication stops it. After a restart its relation is in Error, for then nobody knows its disks any more.
+        """
         centre = datacentre.load(self.path)
-        for machine in centre.vms:
-            if machine.id not in self.guests:
-                guest = Guest(machine, self.context.data / "disks" / machine.id)
-                self.guests[machine.id] = guest
-                guest.start()
-        self.centre = centre
+        fresh = [machine for machine in centre.vms if machine.id not in self.guests]
+        started = {machine.id: Guest(machine, self.context.data / "disks" / machine.id) for machine in fresh}
+        with self._lock:
+            left = {vm_id: self.guests[vm_id] for vm_id in self.guests if centre.machine(vm_id) is None}
+            kept = {vm_id: guest for vm_id, guest in left.items() if self.halves.get(vm_id)}
+            # A new one: others go through the old one meanwhile.
+            listed = {vm_id: guest for vm_id, guest in self.guests.items() if vm_id not in left}
+            self.guests = listed | kept | started
+            self.centre = centre.model_copy(update={"vms": (*centre.vms, *(guest.machine for guest in kept.values()))})
+        for guest in started.values():
+            guest.start()
+        for vm_id, guest in left.items():
+            if vm_id in kept:
+                _log.warning("a VM left the data-centre file while it is replicated: it runs on", vm=guest.machine.name)
+            else:
+                guest.close()
 
     def used_bytes(self) -> dict[str, dict[DiskSlot, int]]:
         """What the disks of the VMs take on the host, in bytes."""
