@@ -161,6 +161,34 @@ def test_silence_is_unknown_and_nothing_is_destroyed_for_it(stack: Stack) -> Non
     assert faults_of_points(stack, 1)[1] == []
 
 
+def test_a_rehearsal_outlives_the_death_of_its_site_and_is_cleaned_up(stack: Stack) -> None:
+    stack.settle(1)
+    closed = {"name": "closed", "type": "TCP", "vm": vm_name(1), "port": 9999, "periodSeconds": 1, "timeoutSeconds": 6}
+    stack.test("interrupted", 1, checks=[closed])
+
+    def checking() -> bool:
+        operations = stack.tell(TARGET).operations(vm_id(1))
+        return any(op.verb == "CheckTestVM" and op.state == "Running" for op in operations)
+
+    stack.until(checking, "the check is being made")
+    stack.agents[TARGET].kill()
+    stack.agents[TARGET].start()
+    # Broken off is not failed: it is asked again, and then really fails.
+    stack.await_condition(TEST, "interrupted", "Complete", reason="Failed", seconds=45)
+    states = [op.state for op in stack.tell(TARGET).operations(vm_id(1)) if op.verb == "CheckTestVM"]
+    assert sorted(states) == ["Failed", "Interrupted"]
+    assert stack.condition(TEST, "interrupted", "ChecksPassed")["status"] == "False"
+    assert stack.condition(TEST, "interrupted", "CleanedUp")["status"] == "True"
+    told = stack.tell(TARGET)
+    half = told.relation(vm_id(1))
+    assert half
+    assert half.test_vm is None
+    assert told.all(inventory.TestNetwork) == {}
+    stack.await_cycles(1)
+    stack.delete(TEST, "interrupted")
+    stack.await_gone(TEST, "interrupted")
+
+
 def test_objects_deleted_in_the_worst_order_all_go(stack: Stack) -> None:
     """The last test on this stack."""
     numbers = [int(item["metadata"]["name"].removeprefix("vm")) for item in stack.api.list(VM, stack.namespace)]
