@@ -241,3 +241,12 @@ def test_every_world_has_an_answer_and_nothing_is_removed_from_ignorance(
         held = target.relations[command.vm_id].test_vm
         if command.verb is Verb.STOP_TEST_FAILOVER and held is not None:
             assert held.owner == identity.owner(seen.test) or target.view().running(command.vm_id)
+
+
+def test_a_suspended_target_is_sent_nothing() -> None:
+    seen = world(site("web", "db"))
+    target = replace(site("web", "db").view(), suspended=True)
+    held = {name: replace(vm, target=target) for name, vm in seen.members.items() if vm}
+    suspended = replace(seen, members=held)
+    assert plan(suspended).actions == ()
+    assert condition(judge(suspended, plan(suspended), ()), "Ready") == ("False", "SiteSuspended")

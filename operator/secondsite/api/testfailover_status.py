@@ -136,6 +136,8 @@ class TestFailoverReason(StrEnum):
     VM_IN_ANOTHER_TEST = "VMInAnotherTest"
     RECOVERY_POINT_NOT_FOUND = "RecoveryPointNotFound"
     NETWORK_NOT_FOUND = "NetworkNotFound"
+    SITE_SUSPENDED = "SiteSuspended"
+    """`spec.suspended` of the target is true: no command is sent to it."""
     TEST_VMS_RUNNING = "TestVMsRunning"
     TEST_VM_FAILED = "TestVMFailed"
     CHECKS_PENDING = "ChecksPending"

@@ -57,6 +57,15 @@ def _target_is_silent(case: _Case) -> Obstacle | None:
     return Obstacle(CommonReason.SITE_UNREACHABLE, message, known=False)
 
 
+def _target_is_suspended(case: _Case) -> Obstacle | None:
+    suspended = sorted({member.target.name for member in case.course.members if member.target.suspended})
+    if not suspended:
+        return None
+    return Obstacle(
+        Reason.SITE_SUSPENDED, f"spec.suspended of VMMSite {named(suspended)} is true: nothing is sent to it"
+    )
+
+
 def _vm_is_not_protected(case: _Case) -> Obstacle | None:
     for member in case.course.members:
         replica = member.replica
@@ -91,6 +100,7 @@ _CHAIN = (
     _vm_is_missing,
     _vm_is_in_another_test,
     _target_is_silent,
+    _target_is_suspended,
     _vm_is_not_protected,
     _foreign_test_vm,
     _network_is_missing,

@@ -88,14 +88,14 @@ def _networks(world: TestWorld, how: Course) -> tuple[Action, ...]:
     sites = {
         member.target.name
         for member in how.members
-        if isolated(world.test, member) and id_ not in member.target.test_networks
+        if isolated(world.test, member) and id_ not in member.target.test_networks and not member.target.suspended
     }
     wish = TestNetworkWish(fence=NO_FENCE, name=f"{world.test.name} (test, isolated)")
     return tuple(MakeTestNetwork(site, id_, wish) for site in sorted(sites))
 
 
 def _go_on(world: TestWorld, member: Progress) -> tuple[Action, ...]:
-    if member.replica is None or member.starting or member.failure:
+    if member.replica is None or member.target.suspended or member.starting or member.failure:
         return ()
     if not member.started:
         return (_start(world, member),)
