@@ -78,10 +78,10 @@ async def test_who_shows_a_copied_bundle_in_a_registered_agents_place_is_told_an
     async with agent_at(ends.endpoint, tmp_path / "data", bundle):
         await ends.register()
     async with agent_at(ends.endpoint, tmp_path / "rogue", bundle):
+        # It is seen for what it is, and registered no more.
+        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
         for action in (Command("newyork", Verb.SUSPEND, VM_ID, "intent", Nothing()), Renew("newyork")):
             with pytest.raises(Unreached) as refused:
                 await ends.act(action)
             assert refused.value.reason == "PeerUnregistered"
-        # It is seen for what it is, and registered no more.
-        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
         assert not ends.view().known
