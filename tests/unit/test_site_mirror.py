@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from secondsite.controller.commands import attempt_of, check_due
+from secondsite.controller.mirror import SiteMirror
 from secondsite.controller.ports import Receipt
-from secondsite.controller.sites import SiteMirror, Sites
+from secondsite.controller.sites import Sites
 from secondsite.errors import NotYet
 from secondsite.plan.actions import Command
 from secondsite.wire.arguments import Nothing
