@@ -10,7 +10,6 @@
 One table of the operator maps the five kinds to a condition, a delay and a log level.
 """
 
-# ruff: noqa: N818 - the names are outcomes that callers decide by, not mishaps
 from __future__ import annotations
 
 

@@ -60,12 +60,12 @@ class RecordingSink:
         self.facts: dict[tuple[type[Any], str], Any] = {}
         self.history: list[tuple[str, AnyFact | None]] = []
 
-    def publish(self, id: str, fact: AnyFact) -> None:  # noqa: A002 - the protocol's word
+    def publish(self, id: str, fact: AnyFact) -> None:
         if self.facts.get((type(fact), id)) != fact:
             self.facts[type(fact), id] = fact
             self.history.append((id, fact))
 
-    def withdraw(self, kind: type[AnyFact], id: str) -> None:  # noqa: A002
+    def withdraw(self, kind: type[AnyFact], id: str) -> None:
         if self.facts.pop((kind, id), None) is not None:
             self.history.append((id, None))
 

@@ -26,7 +26,7 @@ TEST = Resource(API_VERSION, "TestFailover", "testfailovers")
 KINDS = (TEST, VM, POLICY, MAPPING, SITE, VAULT)
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not a fault of ours
+class Refused(Exception):
     """The API server said no."""
 
     def __init__(self, status: int, message: str) -> None:

@@ -30,7 +30,7 @@ _FACTS: dict[type[Item], type[Fact]] = {entry: fact for fact, entry in ENTRY_TYP
 _CHANGES = msgspec.json.Decoder(Changes)
 
 
-class Settling(Exception):  # noqa: N818 - an answer: ask again later
+class Settling(Exception):
     """The site does not know its relations yet."""
 
 

@@ -67,7 +67,7 @@ class Feed:
         self._lock = threading.Lock()
         self._waiting: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
 
-    def publish(self, kind: type[Fact], id: str, fact: AnyFact | None) -> None:  # noqa: A002 - the wire's word
+    def publish(self, kind: type[Fact], id: str, fact: AnyFact | None) -> None:
         """State a fact, or with None that it is gone. What is known already gets no new revision."""
         key = (kind, id)
         with self._lock:
@@ -80,7 +80,7 @@ class Feed:
                 self._bury(key)
             self._wake()
 
-    def fact(self, kind: type[Fact], id: str) -> AnyFact | None:  # noqa: A002
+    def fact(self, kind: type[Fact], id: str) -> AnyFact | None:
         """The newest fact of an id, None where there is none (any more)."""
         kept = self._kept.get((kind, id))
         return kept.fact if kept else None

@@ -29,10 +29,10 @@ from secondsite.wire.resources import (
 class Sink(Protocol):
     """Where a driver reports. Both calls are thread-safe, cheap, and keep only the newest fact of an id."""
 
-    def publish(self, id: str, fact: AnyFact) -> None:  # noqa: A002 - the wire's word
+    def publish(self, id: str, fact: AnyFact) -> None:
         """State that this is so now. An equal fact is no change and gets no revision."""
 
-    def withdraw(self, kind: type[AnyFact], id: str) -> None:  # noqa: A002
+    def withdraw(self, kind: type[AnyFact], id: str) -> None:
         """State that it is gone."""
 
 
@@ -122,10 +122,10 @@ class Driver(Protocol):
     async def points(self, vm_id: str) -> list[Point]:
         """Every recovery point that this site holds, oldest first."""
 
-    async def associate(self, id: str, wish: AssociationWish) -> AssociationAnswer:  # noqa: A002
+    async def associate(self, id: str, wish: AssociationWish) -> AssociationAnswer:
         """Prepare one side of a pair of clouds. The core fills in revision and instance."""
 
-    async def dissociate(self, id: str) -> None:  # noqa: A002
+    async def dissociate(self, id: str) -> None:
         """Undo it; an unknown id is no error."""
 
     async def reserve(self, vm_id: str, adapter: str, wish: ReservationWish) -> list[str]:
@@ -134,14 +134,14 @@ class Driver(Protocol):
     async def release(self, vm_id: str, adapter: str) -> None:
         """Give them back; nothing reserved is no error."""
 
-    async def make_test_network(self, id: str, wish: TestNetworkWish) -> None:  # noqa: A002
+    async def make_test_network(self, id: str, wish: TestNetworkWish) -> None:
         """Make an isolated network for a test; the same id is the same network."""
 
-    async def remove_test_network(self, id: str) -> None:  # noqa: A002
+    async def remove_test_network(self, id: str) -> None:
         """Remove it; refused with `InUse` while a test VM is on it, an unknown id is no error."""
 
-    async def leave_tombstone(self, id: str, wish: TombstoneWish) -> None:  # noqa: A002
+    async def leave_tombstone(self, id: str, wish: TombstoneWish) -> None:
         """Remember what a deletion still owes here."""
 
-    async def remove_tombstone(self, id: str) -> None:  # noqa: A002
+    async def remove_tombstone(self, id: str) -> None:
         """Forget it; an unknown id is no error."""

@@ -85,11 +85,11 @@ class Reporter:
         # Merging and publishing are one step, or an older ledger could overtake a newer one.
         self._lock = threading.RLock()
 
-    def publish(self, id: str, fact: AnyFact) -> None:  # noqa: A002 - the wire's word
+    def publish(self, id: str, fact: AnyFact) -> None:
         with self._lock:
             self._feed.publish(type(fact), id, self._merged(fact))
 
-    def withdraw(self, kind: type[AnyFact], id: str) -> None:  # noqa: A002
+    def withdraw(self, kind: type[AnyFact], id: str) -> None:
         with self._lock:
             self._feed.publish(kind, id, None)
 

@@ -36,7 +36,7 @@ class ApiError(SecondsiteError):
         self.message = message
 
 
-class ApiUnreachable(SecondsiteError):  # noqa: N818 - an outcome that callers decide by
+class ApiUnreachable(SecondsiteError):
     """The API server did not answer: what was asked may or may not have been done."""
 
 

@@ -23,7 +23,7 @@ CALL_SECONDS = 1.8
 _log = logs.get(__name__)
 
 
-class LeaseLost(Exception):  # noqa: N818 - an outcome: the process ends
+class LeaseLost(Exception):
     """Another operator holds the Lease now."""
 
 

@@ -18,7 +18,7 @@ _LISTEN = "0A"
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 
 
-class AddressTaken(SecondsiteError):  # noqa: N818 - an outcome that callers decide by
+class AddressTaken(SecondsiteError):
     """Another process listens where one of ours should."""
 
 

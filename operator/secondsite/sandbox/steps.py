@@ -94,16 +94,7 @@ def run(
     Raises BuildError when the command cannot be started or ends with another code than 0.
     """
     try:
-        process = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
+        process = _spawn(command, environment, cwd)
     except OSError as error:
         raise BuildError(f"{what}: `{command[0]}` could not be started: {error}") from error
     lines: list[str] = []
@@ -120,6 +111,19 @@ def run(
     if process.returncode:
         raise _failure(what, process.returncode, [line for line in lines if not (noise and noise(line))], log)
     return lines
+
+
+def _spawn(command: Sequence[str], environment: Mapping[str, str], cwd: Path | None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
 
 
 def _read(process: subprocess.Popen[str], lines: list[str], write: Callable[[str], object]) -> None:

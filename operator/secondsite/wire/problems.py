@@ -123,7 +123,7 @@ class Problem(Message):
     """With `Fenced`: the highest term this site has seen."""
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer of the contract, not a fault of the program
+class Refusal(Exception):
     """Raised below the HTTP layer, where the facts are known; answered there as a Problem."""
 
     def __init__(self, code: Code, detail: str, *, remedy: str = "", highest_term: int | None = None) -> None:

@@ -124,12 +124,12 @@ class LabDriver:
         """Every recovery point that this site holds, oldest first."""
         return await self._call(self._at.points, vm_id)
 
-    async def associate(self, id: str, wish: AssociationWish) -> AssociationAnswer:  # noqa: A002
+    async def associate(self, id: str, wish: AssociationWish) -> AssociationAnswer:
         """Prepare one side of a pair of clouds; the core fills in revision and instance."""
         endpoint = await self._call(self._at.associations.put, id, wish)
         return AssociationAnswer(id=id, data_endpoint=endpoint, revision=0, instance="")
 
-    async def dissociate(self, id: str) -> None:  # noqa: A002
+    async def dissociate(self, id: str) -> None:
         """Undo it; refused with `InUse` while a relation uses it, an unknown id is no error."""
         await self._call(self._at.associations.remove, id)
 
@@ -141,19 +141,19 @@ class LabDriver:
         """Give them back."""
         await self._call(self._at.resources.release, vm_id, adapter)
 
-    async def make_test_network(self, id: str, wish: TestNetworkWish) -> None:  # noqa: A002
+    async def make_test_network(self, id: str, wish: TestNetworkWish) -> None:
         """Make an isolated network for a test."""
         await self._call(self._at.resources.make_test_network, id, wish)
 
-    async def remove_test_network(self, id: str) -> None:  # noqa: A002
+    async def remove_test_network(self, id: str) -> None:
         """Remove it; refused with `InUse` while a test VM is on it."""
         await self._call(self._at.resources.remove_test_network, id)
 
-    async def leave_tombstone(self, id: str, wish: TombstoneWish) -> None:  # noqa: A002
+    async def leave_tombstone(self, id: str, wish: TombstoneWish) -> None:
         """Remember what a deletion still owes here."""
         await self._call(self._at.resources.leave_tombstone, id, wish)
 
-    async def remove_tombstone(self, id: str) -> None:  # noqa: A002
+    async def remove_tombstone(self, id: str) -> None:
         """Forget it."""
         await self._call(self._at.resources.remove_tombstone, id)
 

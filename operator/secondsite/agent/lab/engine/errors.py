@@ -1,7 +1,5 @@
 """What can go wrong in the replication engine. Every error names the object, what came back and what to do."""
 
-# ruff: noqa: N818  # a name says what happened; which of them are errors is told by their base
-
 
 class EngineError(Exception):
     """Base of all."""
