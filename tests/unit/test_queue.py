@@ -94,11 +94,20 @@ def test_a_key_that_was_forgotten_and_came_back_is_still_never_at_work_twice() -
 
 def test_delays_after_failures_double_to_the_longest_and_start_again_after_a_success() -> None:
     queue = WorkQueue(chance=random.Random(1))
-    delays = [queue.failed(KEYS[0], 0.0) for _ in range(12)]
+    now, delays = 0.0, []
+    for _ in range(12):
+        delays.append(queue.failed(KEYS[0], now))
+        now += delays[-1]
     wanted = [min(FIRST_DELAY * 2**n, LONGEST_DELAY) for n in range(12)]
     assert all(want <= delay <= want * (1 + JITTER) for want, delay in zip(wanted, delays, strict=True))
     queue.succeeded(KEYS[0])
-    assert queue.failed(KEYS[0], 0.0) < 2 * FIRST_DELAY
+    assert queue.failed(KEYS[0], now) < 2 * FIRST_DELAY
+
+
+def test_failures_that_news_brought_on_do_not_lengthen_the_delay() -> None:
+    queue = WorkQueue(chance=random.Random(1))
+    first = queue.failed(KEYS[0], 0.0)
+    assert [queue.failed(KEYS[0], first / 2) for _ in range(20)] == [first / 2] * 20
 
 
 def test_jitter_spreads_a_herd() -> None:

@@ -42,7 +42,8 @@ class WorkQueue:
     _busy: set[Key] = field(default_factory=set)
     _due: dict[Key, float] = field(default_factory=dict)
     _heap: list[_Waiting] = field(default_factory=list)
-    _failures: dict[Key, int] = field(default_factory=dict)
+    _failures: dict[Key, tuple[int, float]] = field(default_factory=dict)
+    """How often in a row, and until when to wait."""
     _count: int = 0
 
     def __len__(self) -> int:
@@ -105,12 +106,18 @@ class WorkQueue:
         return None
 
     def failed(self, key: Key, now: float) -> float:
-        """Back off: the key is due later each time. Returns the delay in seconds."""
-        failures = self._failures[key] = self._failures.get(key, 0) + 1
-        # The exponent is bounded because a float is.
-        delay = self.spread(min(FIRST_DELAY * 2.0 ** min(failures - 1, 30), LONGEST_DELAY))
-        self.later(key, now + delay)
-        return delay
+        """Back off: the key is due later each time. Returns the delay in seconds.
+
+        A turn that news brought on earlier, and that failed too, is no reason to wait longer: with much news the
+        delay would reach its longest within seconds.
+        """
+        failures, until = self._failures.get(key, (0, now))
+        if now >= until:
+            # The exponent is bounded because a float is.
+            until = now + self.spread(min(FIRST_DELAY * 2.0 ** min(failures, 30), LONGEST_DELAY))
+            self._failures[key] = (failures + 1, until)
+        self.later(key, until)
+        return until - now
 
     def succeeded(self, key: Key) -> None:
         """The next failure of this key is a first one again."""
