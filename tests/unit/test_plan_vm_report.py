@@ -119,6 +119,15 @@ def test_before_the_first_point_there_is_no_value() -> None:
     assert condition(made, "WithinRPO") == ("Unknown", "NoRecoveryPoint")
 
 
+def test_a_budget_that_no_site_keeps_is_not_made_up() -> None:
+    assert "rpoBudget" not in status(seen(w.at(NOW), w.target_half(seconds_outside_rpo=None)))
+
+
+def test_a_setting_beyond_the_driver_says_so() -> None:
+    made = seen(w.target_half(health_reasons=("app-consistent-not-implemented",)))
+    assert condition(made, "SettingsApplied") == ("False", "NotImplemented")
+
+
 def test_the_budget_counts_the_days_of_its_window() -> None:
     days = (("2026-10-01", 6000), ("2026-11-20", 61), ("2026-11-21", 60))
     made = seen(w.at(NOW), w.target_half(seconds_outside_rpo=days))
