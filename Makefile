@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sandbox test check setup crds deploy lock bench clean
+.PHONY: help demo sandbox test check setup crds deploy lock clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -34,9 +34,6 @@ crds: $(READY) ## write crds/ from the types in operator/secondsite/api
 
 deploy: crds ## write deploy/install.yaml from deploy/base
 	@$(BIN)/python -m secondsite.cli.install --write
-
-bench: $(READY) ## benchmarks: ratios against a peer or a limit in the same run
-	@$(BIN)/python -m pytest tests/bench -m bench -s -o addopts=--import-mode=importlib
 
 setup: $(READY) ## the virtual environment only
 
