@@ -10,9 +10,9 @@ from secondsite.api.kind import Object, parse
 from secondsite.api.protectedvm import PROTECTED_VM
 from secondsite.api.testfailover import TEST_FAILOVER
 from secondsite.plan.actions import Action, Command, MakeTestNetwork, RemoveFinalizer, RemoveTestNetwork, Report
+from secondsite.plan.finalizers import RELEASE
 from secondsite.plan.observed import Contact, Identity, SiteView, TestWorld, VMWorld
 from secondsite.plan.testfailover import judge, plan
-from secondsite.plan.testfailover.cleanup import RELEASE
 from secondsite.wire.arguments import StartTestFailover
 from secondsite.wire.facts import AdapterSetting, Operation, OperationState, Point, Relation, TestVM
 from secondsite.wire.inventory import Network, TestNetwork

@@ -26,6 +26,7 @@ from secondsite.plan.actions import (
     Report,
     Trouble,
 )
+from secondsite.plan.finalizers import IN_USE
 from secondsite.plan.observed import (
     UNKNOWN,
     Contact,
@@ -96,10 +97,10 @@ def test_an_authority_is_made_only_where_none_is_held_and_none_in_use() -> None:
 
 def test_a_vault_in_use_is_kept() -> None:
     used = vault_world(users=("VMMSite/newyork",), authorities=(("f", NOW),))
-    assert vault.plan(used).actions == (AddFinalizer(vault.IN_USE),)
-    going = {"deletionTimestamp": NOW.isoformat(), "finalizers": [vault.IN_USE]}
+    assert vault.plan(used).actions == (AddFinalizer(IN_USE),)
+    going = {"deletionTimestamp": NOW.isoformat(), "finalizers": [IN_USE]}
     assert vault.plan(vault_world(users=("VMMSite/newyork",), metadata=going)).actions == ()
-    assert vault.plan(vault_world(metadata=going)).actions == (RemoveFinalizer(vault.IN_USE),)
+    assert vault.plan(vault_world(metadata=going)).actions == (RemoveFinalizer(IN_USE),)
 
 
 def test_the_vault_counts_sites_and_vms() -> None:
@@ -191,7 +192,7 @@ def test_a_request_is_served_once() -> None:
 
 
 def test_deletion_waits_for_users_then_voids_the_bundle_then_lets_go() -> None:
-    going = {"deletionTimestamp": NOW.isoformat(), "finalizers": [vault.IN_USE]}
+    going = {"deletionTimestamp": NOW.isoformat(), "finalizers": [IN_USE]}
     assert actions(site_world(metadata=going, users=("ProtectedVM/a",), registration=OUTSTANDING)) == []
     assert actions(site_world(metadata=going, registration=OUTSTANDING)) == ["DropRegistration"]
     assert actions(site_world(metadata=going, registration=SPENT)) == ["RemoveFinalizer"]
@@ -228,7 +229,7 @@ PEERS: list[Literal["Agent", "Bootstrap", "Stranger", "Unknown"]] = ["Agent", "B
     st.sampled_from(PEERS),
     st.sampled_from([None, OUTSTANDING, SPENT, replace(OUTSTANDING, expiry=NOW, bound_key="k")]),
     st.sampled_from([SiteView("newyork"), answering(), answering(synced=False), answering(site=None)]),
-    st.sampled_from([{}, {"deletionTimestamp": NOW.isoformat(), "finalizers": [vault.IN_USE]}]),
+    st.sampled_from([{}, {"deletionTimestamp": NOW.isoformat(), "finalizers": [IN_USE]}]),
     st.sampled_from([(), ("ProtectedVM/a",)]),
     st.sampled_from([UNKNOWN, ()]),
     st.sampled_from([None, NOW - timedelta(days=1), NOW + timedelta(days=80)]),

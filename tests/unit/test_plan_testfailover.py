@@ -18,8 +18,8 @@ from secondsite.plan.actions import (
     RemoveFinalizer,
     Trouble,
 )
+from secondsite.plan.finalizers import RELEASE
 from secondsite.plan.testfailover import identity, judge, plan
-from secondsite.plan.testfailover.cleanup import RELEASE
 from secondsite.wire.arguments import CheckTestVM, StartTestFailover
 from secondsite.wire.facts import AdapterSetting, Operation, OperationState, TestVM
 from secondsite.wire.inventory import TestNetwork

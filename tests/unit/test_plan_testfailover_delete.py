@@ -9,9 +9,9 @@ from typing import Any
 from secondsite.api.kind import parse
 from secondsite.api.recoveryvault import RECOVERY_VAULT
 from secondsite.plan.actions import Command, LeaveTombstone, Plan, RemoveFinalizer, Trouble
+from secondsite.plan.finalizers import RELEASE
 from secondsite.plan.observed import TestWorld
 from secondsite.plan.testfailover import identity, judge, plan
-from secondsite.plan.testfailover.cleanup import RELEASE
 from support.tested_site import IDS, NOW, Site, body, condition, said, site, turns, verbs, without, world
 
 MINUTES = 30

@@ -7,9 +7,9 @@ from datetime import timedelta
 import msgspec
 
 from secondsite.plan.actions import Command, RemoveFinalizer
+from secondsite.plan.finalizers import RELEASE
 from secondsite.plan.observed import TestWorld
 from secondsite.plan.testfailover import identity, judge, plan
-from secondsite.plan.testfailover.cleanup import RELEASE
 from secondsite.wire.facts import TestVM
 from secondsite.wire.operations import Verb
 from support.tested_site import IDS, NOW, Site, condition, relation, run, site, turns, verbs, without, world

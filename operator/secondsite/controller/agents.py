@@ -11,6 +11,7 @@ import msgspec
 from pydantic import ValidationError
 
 from secondsite.errors import SiteRefused, SiteUnreachable
+from secondsite.trust.explain import causes
 from secondsite.trust.gate import PeerRefused
 from secondsite.wire.agent import AgentInfo, Checks, Fence, Settings
 from secondsite.wire.base import Message
@@ -184,12 +185,12 @@ _REMEDIES = {
 
 def why_unreached(error: BaseException) -> tuple[str, str, str]:
     """A stable reason, what came back, and a remedy, for an exception of the transport."""
-    causes = _causes(error)
-    for cause in causes:
+    found = list(causes(error))
+    for cause in found:
         # First, for aiohttp wraps it in an SSLError that says less.
         if isinstance(cause, PeerRefused):
             return f"Peer{cause.reason}", cause.what, cause.remedy
-    for cause in causes:
+    for cause in found:
         if isinstance(cause, ssl.SSLError):
             text = str(cause)
             expired = "certificate has expired" in text or "CERTIFICATE_EXPIRED" in text
@@ -202,17 +203,3 @@ def why_unreached(error: BaseException) -> tuple[str, str, str]:
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "Disconnected", "the connection was closed without an answer", ""
     return "Network", f"{type(error).__name__}: {error}", _REMEDIES["Timeout"]
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """The exception, and all that it came from, nearest first. aiohttp keeps the transport's one in an attribute."""
-    found: list[BaseException] = []
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        here = waiting.pop(0)
-        if here is None or here in found:
-            continue
-        found.append(here)
-        inner = getattr(here, "certificate_error", None) or getattr(here, "os_error", None)
-        waiting += [inner if isinstance(inner, BaseException) else None, here.__cause__, here.__context__]
-    return found

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from secondsite.api.condition import CommonReason
 from secondsite.api.replicationpolicy_status import (
@@ -27,12 +27,12 @@ from secondsite.plan.actions import (
 )
 from secondsite.plan.association import older_first, port_of
 from secondsite.plan.conditions import finding, fold, named, not_implemented
+from secondsite.plan.finalizers import IN_USE
 from secondsite.plan.observed import PolicyWorld
 from secondsite.plan.pairs import PairCase, PairVerdict, cases, verdict
 from secondsite.plan.protectedvm.desired import rpo_target
 from secondsite.plan.window import resynchronization_window
 
-FINALIZER: Final = "secondsite.dev/in-use"
 _DEFAULT_DEADLINE_MINUTES = 60
 
 
@@ -42,14 +42,14 @@ def plan(world: PolicyWorld) -> Plan:
         return _give_up(world)
     found = [verdict(case) for case in cases(world)]
     actions: tuple[Action, ...] = tuple(each.action for each in found if each.action is not None)
-    if FINALIZER not in world.policy.finalizers:
+    if IN_USE not in world.policy.finalizers:
         # Before anything is done for it the object must be sure to be asked when it goes.
-        return Plan((AddFinalizer(FINALIZER),)) if actions or world.users else NOTHING
+        return Plan((AddFinalizer(IN_USE),)) if actions or world.users else NOTHING
     return Plan(actions)
 
 
 def _give_up(world: PolicyWorld) -> Plan:
-    if FINALIZER not in world.policy.finalizers:
+    if IN_USE not in world.policy.finalizers:
         return NOTHING
     if world.users:
         return Plan(waiting=(PolicyReason.IN_USE, _users(world)))
@@ -57,7 +57,7 @@ def _give_up(world: PolicyWorld) -> Plan:
     left = _left(world)
     if not left or (due is not None and due <= world.now):
         # One prepared side is harmless: it admits a site of the same vault.
-        return Plan((RemoveFinalizer(FINALIZER),))
+        return Plan((RemoveFinalizer(IN_USE),))
     actions = tuple(Dissociate(site, id_) for site, id_, known in left if known)
     return Plan(actions, due=due, waiting=(CommonReason.DELETING, f"Waits for {named(site for site, _, _ in left)}."))
 

@@ -14,8 +14,8 @@ from secondsite.plan.actions import (
     RemoveFinalizer,
     Renew,
 )
+from secondsite.plan.finalizers import IN_USE
 from secondsite.plan.observed import Registration, SiteWorld
-from secondsite.plan.vault import IN_USE
 from secondsite.wire.agent import NO_FENCE, Settings
 from secondsite.wire.arguments import Nothing
 from secondsite.wire.operations import Request, Verb, digest

@@ -16,6 +16,7 @@ from secondsite.api.vmmsite_status import (
 )
 from secondsite.api.vmmsite_status import Registration as RegistrationStatus
 from secondsite.plan.actions import Finding, Plan, Report, Trouble
+from secondsite.plan.conditions import fold
 from secondsite.plan.observed import SiteView, SiteWorld, Unknown
 from secondsite.plan.site import next_due, outstanding
 from secondsite.wire.agent import Verdict
@@ -130,13 +131,10 @@ def _ready(world: SiteWorld, parts: tuple[Finding, ...]) -> Finding:
     if spec.requests.sweep_test_vms is not None:
         message = "requests.sweepTestVMs is not built yet: no test VM is removed by it"
         return Finding(kind, "False", CommonReason.NOT_IMPLEMENTED, message)
-    for verdict in ("False", "Unknown"):
-        for part in parts:
-            if part.status == verdict:
-                return Finding(kind, part.status, part.reason, part.message)
-    if spec.suspended:
+    folded = fold(parts, "The site takes part in replication")
+    if folded.status == "True" and spec.suspended:
         return Finding(kind, "False", SiteReason.SUSPENDED, "spec.suspended is true: no command is sent to this site")
-    return Finding(kind, "True", SiteReason.READY, "The site takes part in replication")
+    return folded
 
 
 def _status(world: SiteWorld) -> VMMSiteStatus:

@@ -10,9 +10,12 @@ from secondsite.api.recoveryvault import (
     VaultReason,
 )
 from secondsite.plan.actions import AddFinalizer, CreateAuthority, Finding, Plan, RemoveFinalizer, Report, Trouble
+from secondsite.plan.conditions import named
+from secondsite.plan.finalizers import IN_USE
 from secondsite.plan.observed import Unknown, VaultWorld
 
-IN_USE = "secondsite.dev/in-use"
+_SHOWN = 10
+"""Names in a message; of the others the number."""
 
 
 def plan(world: VaultWorld) -> Plan:
@@ -51,8 +54,8 @@ def _authority(world: VaultWorld, troubles: tuple[Trouble, ...]) -> Finding:
             kind,
             "False",
             VaultReason.CERTIFICATE_AUTHORITY_LOST,
-            f"No authority is held, but {_names(world.foreign_sites)} answer with one. None is made, for it would lock "
-            "those sites out: restore the Secret of this vault, or give their agents new data folders.",
+            f"No authority is held, but {named(world.foreign_sites, _SHOWN)} answer with one. None is made, for it would "
+            "lock those sites out: restore the Secret of this vault, or give their agents new data folders.",
         )
     trouble = f": {troubles[0].message}" if troubles else ""
     return Finding(kind, "False", VaultReason.CERTIFICATE_AUTHORITY_PENDING, f"The authority is being made{trouble}")
@@ -61,7 +64,7 @@ def _authority(world: VaultWorld, troubles: tuple[Trouble, ...]) -> Finding:
 def _ready(world: VaultWorld, authority: Finding) -> Finding:
     kind = VaultCondition.READY
     if world.vault.deleting:
-        waits = f"Deletion waits for {_names(world.users)}" if world.users else "Deletion goes on"
+        waits = f"Deletion waits for {named(world.users, _SHOWN)}" if world.users else "Deletion goes on"
         return Finding(kind, "False", VaultReason.IN_USE if world.users else CommonReason.DELETING, waits)
     if world.older:
         message = f"The vault {world.older} of this namespace is older and is served: delete one of the two"
@@ -76,7 +79,7 @@ def _ready(world: VaultWorld, authority: Finding) -> Finding:
     behind = [name for name, ready in world.sites if not ready]
     if behind:
         return Finding(
-            kind, "False", VaultReason.SITES_NOT_READY, f"Not ready: {_names(behind)}; see `kubectl get site`"
+            kind, "False", VaultReason.SITES_NOT_READY, f"Not ready: {named(behind, _SHOWN)}; see `kubectl get site`"
         )
     return Finding(kind, "True", VaultReason.READY, "The authority and all sites are ready")
 
@@ -93,9 +96,3 @@ def _counts(world: VaultWorld) -> ProtectedVMCounts:
     warning = sum(vm.health == "Warning" for vm in world.vms)
     total = len(world.vms)
     return ProtectedVMCounts(total=total, healthy=total - critical - warning, warning=warning, critical=critical)
-
-
-def _names(names: tuple[str, ...] | list[str]) -> str:
-    """Some names, and how many more there are."""
-    shown = ", ".join(names[:10])
-    return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"

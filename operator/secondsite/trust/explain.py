@@ -38,7 +38,7 @@ def explain(error: BaseException, whom: str) -> SiteUnreachable | None:
 
     `whom` is who was dialled: `site newyork at https://…`. It looks into what aiohttp wraps around such errors.
     """
-    for cause in _causes(error):
+    for cause in causes(error):
         found = _explained(cause)
         if found:
             return SiteUnreachable(f"No connection to {whom}: {found[0]}", found[1])
@@ -56,7 +56,7 @@ def _explained(error: BaseException) -> tuple[str, str] | None:
     return _ALERTS.get(alert[1], (f"TLS ended with {alert[1]}", "")) if alert else None
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
     """`error`, and what it wraps; aiohttp keeps some of it in attributes of its own."""
     seen: set[int] = set()
     waiting = [error]

@@ -6,6 +6,7 @@ from secondsite.api.condition import CommonReason
 from secondsite.api.protectedvm_reasons import ProtectedVMReason as R
 from secondsite.plan.actions import NOTHING, Plan
 from secondsite.plan.conditions import first
+from secondsite.plan.finalizers import RELEASE
 from secondsite.plan.network.reservations import reserve
 from secondsite.plan.observed import SiteView, VMWorld
 from secondsite.plan.protectedvm import delete, enable, ownership, readiness, replication, settings
@@ -109,6 +110,6 @@ def _with_addresses(picture: Picture, chosen: Plan) -> Plan:
 
 def _may_reserve(picture: Picture, chosen: Plan) -> bool:
     """Not before the object has its finalizer, nor where the chain has refused to act."""
-    held = enable.FINALIZER in picture.world.vm.finalizers
+    held = RELEASE in picture.world.vm.finalizers
     refused = chosen.waiting is not None and not chosen.actions
     return held and not refused

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 
 from secondsite.api.condition import CommonReason
 from secondsite.plan.actions import NOTHING, LeaveTombstone, Plan, RemoveFinalizer
+from secondsite.plan.finalizers import RELEASE
 from secondsite.plan.network.reservations import release
 from secondsite.plan.observed import UNKNOWN, Half, SiteView
-from secondsite.plan.protectedvm.enable import FINALIZER
 from secondsite.plan.protectedvm.orders import order, running, wait
 from secondsite.plan.protectedvm.picture import Picture
 from secondsite.wire.agent import NO_FENCE
@@ -48,20 +48,20 @@ def deadline(picture: Picture) -> datetime | None:
 
 def owed(picture: Picture) -> tuple[Step, ...]:
     """The steps left, in order. Empty: nothing was enabled, or everything was given up."""
-    if FINALIZER not in picture.world.vm.finalizers or picture.world.rival:
+    if RELEASE not in picture.world.vm.finalizers or picture.world.rival:
         return ()
     return (*_test(picture), *_owed_by_source(picture), *_owed_by_target(picture))
 
 
 def plan(picture: Picture) -> Plan:
     """The next step of the deletion."""
-    if FINALIZER not in picture.world.vm.finalizers:
+    if RELEASE not in picture.world.vm.finalizers:
         return NOTHING
     if not picture.world.identity.vault:
         return wait(_WHY, "Waits for the vault's keys: without them nobody can tell which relations are its own.")
     steps, due = owed(picture), deadline(picture)
     if not steps:
-        return Plan((RemoveFinalizer(FINALIZER),), waiting=(_WHY, "Everything was released."))
+        return Plan((RemoveFinalizer(RELEASE),), waiting=(_WHY, "Everything was released."))
     if due is not None and due <= picture.world.now:
         return _leave(picture, steps)
     blocked = blocker(picture, steps)
@@ -173,7 +173,7 @@ def _leave(picture: Picture, steps: tuple[Step, ...]) -> Plan:
     missing = [stone for stone in tombstones(picture, steps) if stone.id not in picture.world.tombstones]
     if missing:
         return Plan(tuple(missing), waiting=(_WHY, "The deadline has passed: the steps left are being recorded."))
-    return Plan((RemoveFinalizer(FINALIZER),), waiting=(_WHY, "The deadline has passed; the steps left are recorded."))
+    return Plan((RemoveFinalizer(RELEASE),), waiting=(_WHY, "The deadline has passed; the steps left are recorded."))
 
 
 def tombstones(picture: Picture, steps: tuple[Step, ...]) -> tuple[LeaveTombstone, ...]:

@@ -3,6 +3,7 @@
 from secondsite.api.protectedvm_reasons import ProtectedVMReason as R
 from secondsite.plan.actions import AddFinalizer, Limit, Plan
 from secondsite.plan.association import endpoint_of
+from secondsite.plan.finalizers import RELEASE
 from secondsite.plan.protectedvm import desired, readiness
 from secondsite.plan.protectedvm.orders import last_ended, order, wait
 from secondsite.plan.protectedvm.picture import Picture
@@ -11,7 +12,6 @@ from secondsite.wire.arguments import ConfigureReplica, EnableReplication, Endpo
 from secondsite.wire.facts import DiskSlot, Relation
 from secondsite.wire.operations import Verb
 
-FINALIZER = "secondsite.dev/release"
 CONFIGURABLE = ("WaitingForInitialReplication", "Replicating", "Suspended")
 
 
@@ -25,10 +25,10 @@ def ready(picture: Picture) -> Plan | None:
 
 def finalizer(picture: Picture) -> Plan | None:
     """No command before the object is sure to be asked when it goes."""
-    if FINALIZER in picture.world.vm.finalizers:
+    if RELEASE in picture.world.vm.finalizers:
         return None
     return Plan(
-        (AddFinalizer(FINALIZER),), waiting=(R.VALIDATING, "Everything is in order; replication is enabled next.")
+        (AddFinalizer(RELEASE),), waiting=(R.VALIDATING, "Everything is in order; replication is enabled next.")
     )
 
 

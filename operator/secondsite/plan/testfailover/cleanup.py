@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from secondsite.plan.actions import Action, Command, LeaveTombstone, Plan, RemoveFinalizer, RemoveTestNetwork
 from secondsite.plan.conditions import earliest, named
+from secondsite.plan.finalizers import RELEASE
 from secondsite.plan.intents import changes
 from secondsite.plan.observed import SiteView, TestWorld, VMWorld
 from secondsite.plan.testfailover import identity
@@ -20,7 +21,6 @@ from secondsite.wire.arguments import StopTestFailover
 from secondsite.wire.operations import Verb
 from secondsite.wire.resources import TombstoneWish
 
-RELEASE = "secondsite.dev/release"
 REMOVE_NETWORK = "RemoveTestNetwork"
 LOOK_AGAIN = timedelta(seconds=15)
 """News of a VM that no ProtectedVM names wakes no test."""

@@ -15,9 +15,9 @@ from secondsite.plan.actions import (
     Slot,
 )
 from secondsite.plan.conditions import earliest
+from secondsite.plan.finalizers import RELEASE
 from secondsite.plan.observed import TestWorld
 from secondsite.plan.testfailover import cleanup, identity
-from secondsite.plan.testfailover.cleanup import RELEASE
 from secondsite.plan.testfailover.course import Course, cleanup_time, course
 from secondsite.plan.testfailover.network import adapters_for_test, isolated
 from secondsite.plan.testfailover.obstacles import obstacle
