@@ -54,8 +54,8 @@ def _authority(world: VaultWorld, troubles: tuple[Trouble, ...]) -> Finding:
             kind,
             "False",
             VaultReason.CERTIFICATE_AUTHORITY_LOST,
-            f"No authority is held, but {named(world.foreign_sites, _SHOWN)} answer with one. None is made, for it would "
-            "lock those sites out: restore the Secret of this vault, or give their agents new data folders.",
+            f"No authority is held, but {named(world.foreign_sites, _SHOWN)} answer with one. None is made, for it "
+            "would lock those sites out: restore the Secret of this vault, or give their agents new data folders.",
         )
     trouble = f": {troubles[0].message}" if troubles else ""
     return Finding(kind, "False", VaultReason.CERTIFICATE_AUTHORITY_PENDING, f"The authority is being made{trouble}")
