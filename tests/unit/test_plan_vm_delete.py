@@ -193,6 +193,15 @@ def test_what_an_earlier_protection_left_is_removed_before_a_new_one_begins() ->
     assert [op.verb for op in made.target.operations[VM_ID]].count("DisableReplication") == 1
 
 
+def test_a_half_is_not_given_up_because_the_other_site_remembers_nothing() -> None:
+    made = settle(world(), 60)
+    assert made.target is not None
+    torn = replace(made, target=replace(made.target, relations={}, ledgers={}))
+    blank = w.source_half(epoch=0)(replace(torn, source=replace(torn.source, ledgers={})))
+    assert plan(torn).actions == ()
+    assert plan(blank).actions == ()
+
+
 def test_a_refusal_of_the_site_is_what_blocks() -> None:
     made = seen()
     trouble = Trouble(plan(made).actions[0], "SiteRefused", "Busy", "another operation runs", "", "newyork", NOW)

@@ -72,7 +72,9 @@ def left_over(picture: Picture) -> Plan | None:
 def _left_over(picture: Picture, half: Half, view: SiteView, peer: SiteView) -> Plan | None:
     if not isinstance(half, Relation) or peer.half(picture.vm_id) is not None:
         return None
-    if half.epoch > picture.ledger(peer).released_epoch:
+    # Only what the other site itself remembers counts: that it remembers nothing says nothing.
+    told = peer.ledgers.get(picture.vm_id)
+    if told is None or told.released_epoch < max(half.epoch, 1):
         return None
     why = (R.ENABLING, f"Removing what an earlier protection left at site {view.name}.")
     if half.test_vm is not None:
