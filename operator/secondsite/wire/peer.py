@@ -7,6 +7,12 @@ The wire is HTTP/1.1. Times are RFC 3339 in UTC, sizes are bytes, a block is 64 
     GET  /v1/vms/{vm}                                         PeerStatus: what is held durably; ask it while a PUT runs
     POST /v1/vms/{vm}/cycles/{c}/commit                       CycleCommit -> 200 CycleCommitted, only once durable
 
+and beside a cycle
+
+    GET  /v1/vms/{vm}/disks/{d}/hashes?from=B&count=N&basis=Stored|Read   XXH3-128 of blocks at the head, 16 bytes each
+    GET  /v1/vms/{vm}/disks/{d}/stale?from=B&count=N                      which blocks of an adopted disk to send: bits
+    PUT  /v1/vms/{vm}/disks/{d}/repairs                                   frames of blocks that PeerStatus wants
+
 A cycle carries all disks of a VM as they were at one instant. Every call may be repeated.
 """
 
@@ -28,20 +34,45 @@ MAX_MESSAGE_BYTES = 1 << 20
 ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 
 
+# The largest page of hashes or of a stale map, in blocks: 1 MiB of hashes.
+MAX_PAGE_BLOCKS = 65536
+# How many damaged blocks one status asks for, over all disks.
+MAX_WANTED_BLOCKS = 4096
+
+
 class CycleKind(StrEnum):
-    """Why a cycle runs. Initial has no parent: what it does not carry is zero."""
+    """How a recovery point came about. Initial has no parent: what it does not carry is zero.
+
+    Seed never goes over the wire as a cycle: a disk that was already at the replica, a copy or a former primary's.
+    """
 
     Initial = "Initial"
     Delta = "Delta"
+    Seed = "Seed"
+
+
+class Consistency(StrEnum):
+    """What the guest knew of the freeze: nothing, or it had finished and flushed what was under way."""
+
+    CrashConsistent = "CrashConsistent"
+    ApplicationConsistent = "ApplicationConsistent"
+
+
+class HashBasis(StrEnum):
+    """What a replica's hashes rest on: those kept beside its blocks, or the blocks themselves, read again."""
+
+    Stored = "Stored"
+    Read = "Read"
 
 
 class Codec(StrEnum):
-    """How a frame's payload is stored."""
+    """How a frame's payload is packed on the wire: one Zstandard frame of all its blocks, or as they are."""
 
     Raw = "Raw"
+    Zstd = "Zstd"
 
 
-CODEC_BYTES = {Codec.Raw: 0}
+CODEC_BYTES = {Codec.Raw: 0, Codec.Zstd: 1}
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,13 +95,15 @@ class CycleOpen(Message, frozen=True):
     freeze_time: datetime
     kind: CycleKind
     disks: dict[str, DiskPlan]
+    consistency: Consistency = Consistency.CrashConsistent
     version: int = WIRE_VERSION
 
 
 class CycleOpened(Message, frozen=True):
-    """Per disk, how many frames of this cycle are held durably: the sender goes on there."""
+    """Per disk, how many frames of this cycle are held durably: the sender goes on there. `codecs`: what it may use."""
 
     have: dict[str, int]
+    codecs: tuple[str, ...] = (Codec.Raw,)
 
 
 class FramesHeld(Message, frozen=True):
@@ -106,14 +139,27 @@ class OpenCycle(Message, frozen=True):
 
 
 class PeerStatus(Message, frozen=True):
-    """One VM as its receiver sees it. `head` is the newest recovery point."""
+    """One VM as its receiver sees it. `head` is the newest recovery point, or the adopted disk to build on.
+
+    `stale`: the head is an adopted disk that differs from what its name says; ask for the stale map or compare.
+    `wanted`: damaged blocks per disk that the sender may still hold. `free_bytes` of the replica's storage.
+    """
 
     vm: str
     generation: int
     head: str | None
     open: OpenCycle | None
     disks: dict[str, int]
+    stale: bool = False
+    wanted: dict[str, tuple[int, ...]] = {}
+    free_bytes: int | None = None
     version: int = WIRE_VERSION
+
+
+class Repaired(Message, frozen=True):
+    """How many damaged blocks the frames mended: those whose digest fits what was lost."""
+
+    blocks: int
 
 
 class Problem(Message, frozen=True):

@@ -11,7 +11,7 @@ import msgspec
 
 from secondsite.agent.lab.engine.durable import replace_file, sync_directory, write_all
 from secondsite.agent.lab.engine.errors import StoreDamaged
-from secondsite.wire.peer import CycleKind, DiskPlan
+from secondsite.wire.peer import Consistency, CycleKind, DiskPlan
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="event"):
@@ -27,10 +27,14 @@ class Opened(Event, frozen=True):
     freeze_time: datetime
     kind: CycleKind
     disks: dict[str, DiskPlan]
+    consistency: Consistency = Consistency.CrashConsistent
 
 
 class Committed(Event, frozen=True):
-    """The open cycle became a recovery point: one line for all disks of the VM. `sizes` are those of the disks."""
+    """The open cycle became a recovery point: one line for all disks of the VM. `sizes` are those of the disks.
+
+    `stale` is true of an adopted disk (kind Seed) that differs from what its name says: never offered as a point.
+    """
 
     point: str
     generation: int
@@ -40,6 +44,20 @@ class Committed(Event, frozen=True):
     bytes: int
     sizes: dict[str, int]
     damaged: bool = False
+    consistency: Consistency = Consistency.CrashConsistent
+    stale: bool = False
+
+
+class Promoted(Event, frozen=True):
+    """The replica became the primary in `generation`, from `point`: whoever sends with an older one is stale."""
+
+    point: str
+    clone: str
+    generation: int
+
+
+class PromotionCancelled(Event, frozen=True):
+    """It did not: the failover was cancelled, and the former primary goes on."""
 
 
 class Merging(Event, frozen=True):
@@ -72,7 +90,7 @@ class Scrubbed(Event, frozen=True):
     damaged: bool
 
 
-AnyEvent = Opened | Committed | Merging | Merged | Cloned | CloneDropped | Scrubbed
+AnyEvent = Opened | Committed | Merging | Merged | Cloned | CloneDropped | Scrubbed | Promoted | PromotionCancelled
 
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 

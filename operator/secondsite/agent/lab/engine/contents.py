@@ -14,6 +14,8 @@ from secondsite.agent.lab.engine.catalogue import (
     Merged,
     Merging,
     Opened,
+    Promoted,
+    PromotionCancelled,
     Scrubbed,
 )
 from secondsite.agent.lab.engine.errors import StoreDamaged, UnknownPoint
@@ -27,6 +29,7 @@ class Contents:
     clones: dict[str, str] = field(default_factory=dict)
     open: Opened | None = None
     merging: Merging | None = None
+    promoted: Promoted | None = None
 
     @property
     def head(self) -> str | None:
@@ -34,8 +37,8 @@ class Contents:
 
     @property
     def generation(self) -> int:
-        opened = self.open.generation if self.open else 0
-        return max(opened, self.points[-1].generation if self.points else 0)
+        terms = (self.open, self.points[-1] if self.points else None, self.promoted)
+        return max(term.generation if term else 0 for term in terms)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -58,6 +61,10 @@ class Contents:
             case Committed():
                 self.points.append(event)
                 self.open = None
+            case Promoted():
+                self.promoted = event
+            case PromotionCancelled():
+                self.promoted = None
             case Merging():
                 self.merging = event
             case Merged():
@@ -87,6 +94,7 @@ class Contents:
             *self.points,
             *clones,
             *([self.merging] if self.merging else []),
+            *([self.promoted] if self.promoted else []),
             *([self.open] if self.open else []),
         ]
 

@@ -9,7 +9,7 @@ from secondsite.agent.lab.engine.durable import check_id
 from secondsite.agent.lab.engine.errors import HeadConflict, PeerRefused
 from secondsite.agent.lab.engine.part import IncomingPart
 from secondsite.agent.lab.engine.types import RecoveryPoint
-from secondsite.wire.peer import CycleCommit, CycleCommitted, CycleOpen, CycleOpened, OpenCycle, PeerStatus
+from secondsite.wire.peer import CycleCommit, CycleCommitted, CycleKind, CycleOpen, CycleOpened, OpenCycle, PeerStatus
 
 # More than any Hyper-V VM has.
 _MAX_DISKS = 512
@@ -27,6 +27,7 @@ def describe(entry: Committed, pinned: int = 0) -> RecoveryPoint:
         bytes=entry.bytes,
         pinned=pinned,
         damaged=entry.damaged,
+        consistency=entry.consistency,
     )
 
 
@@ -93,6 +94,11 @@ class Receiver:
         if message.generation < contents.generation:
             detail = f"generation {message.generation} is over, {contents.generation} is here: roles have changed"
             raise PeerRefused(409, "StaleGeneration", detail)
+        if contents.promoted is not None:
+            detail = f"this side became the primary in generation {contents.generation}: two sides may not both send"
+            raise PeerRefused(409, "StaleGeneration", detail)
+        if message.kind is CycleKind.Seed:
+            raise PeerRefused(422, "BadKind", "a seed is adopted where it lies, never sent")
         if message.parent != contents.head:
             raise HeadConflict(contents.head, f"the newest point here is {contents.head}, not {message.parent}")
         sizes = {check_id("disk", name): plan.size for name, plan in message.disks.items()}
@@ -112,6 +118,7 @@ class Receiver:
             freeze_time=message.freeze_time,
             kind=message.kind,
             disks=message.disks,
+            consistency=message.consistency,
         )
         core.log(opened)
         for name, plan in message.disks.items():
@@ -144,6 +151,7 @@ class Receiver:
             generation=opened.generation,
             kind=opened.kind,
             freeze_time=opened.freeze_time,
+            consistency=opened.consistency,
             durable_time=self._clock(),
             bytes=sum(replicas[name].layer_bytes(opened.cycle) for name in parts),
             sizes={name: plan.size for name, plan in opened.disks.items()},

@@ -73,9 +73,8 @@ class TargetStore:
         with self._core.lock:
             pins = Counter(self._core.contents.clones.values())
             merging = self._core.contents.merging.point if self._core.contents.merging else None
-            return [
-                describe(entry, pins[entry.point]) for entry in self._core.contents.points if entry.point != merging
-            ]
+            offered = [entry for entry in self._core.contents.points if entry.point != merging and not entry.stale]
+            return [describe(entry, pins[entry.point]) for entry in offered]
 
     @property
     def head(self) -> str | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from secondsite.wire.peer import CycleKind
+from secondsite.wire.peer import Consistency, CycleKind
 
 
 def utc_now() -> datetime:
@@ -67,6 +67,7 @@ class RecoveryPoint:
     bytes: int
     pinned: int = 0
     damaged: bool = False
+    consistency: Consistency = Consistency.CrashConsistent
 
 
 @dataclass(frozen=True, slots=True)
