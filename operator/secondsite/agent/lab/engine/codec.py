@@ -112,9 +112,6 @@ def _check_claims(payload: memoryview, size: int) -> None:
     """Believe nothing of what sizes a buffer: the library takes a frame's word for the size of its content."""
     if not 0 < size <= MAX_PAYLOAD_BYTES:
         raise _corrupt(payload, size, f"the content of a frame is 1 to {MAX_PAYLOAD_BYTES} bytes long")
-    if bytes(payload[:4]) != zstandard.FRAME_HEADER:
-        # Also what zstd would skip as a frame for others.
-        raise _corrupt(payload, size, "it is not a zstd frame")
     try:
         claims = zstandard.get_frame_parameters(payload)
     except zstandard.ZstdError as error:
