@@ -15,6 +15,7 @@ from secondsite.agent.lab.engine.errors import (
     MapNotTrusted,
     PeerRefused,
     PointInUse,
+    QuiesceFailed,
     Stopped,
     StoreDamaged,
     StoreLocked,
@@ -24,7 +25,7 @@ from secondsite.agent.lab.engine.errors import (
 from secondsite.agent.lab.engine.retention import retention
 from secondsite.agent.lab.engine.routes import Authorize, Post
 from secondsite.agent.lab.engine.server import DataServer
-from secondsite.agent.lab.engine.source import ReplicationSource
+from secondsite.agent.lab.engine.source import Quiesce, ReplicationSource
 from secondsite.agent.lab.engine.store import TargetStore
 from secondsite.agent.lab.engine.types import (
     BlockRef,
@@ -34,7 +35,7 @@ from secondsite.agent.lab.engine.types import (
     Progress,
     RecoveryPoint,
 )
-from secondsite.wire.peer import BLOCK_BYTES, CycleKind
+from secondsite.wire.peer import BLOCK_BYTES, Consistency, CycleKind
 
 __all__ = [
     "BLOCK_BYTES",
@@ -42,6 +43,7 @@ __all__ = [
     "BlockRef",
     "Clone",
     "CloneInfo",
+    "Consistency",
     "CycleKind",
     "CycleResult",
     "DamagedBlock",
@@ -56,6 +58,8 @@ __all__ = [
     "PointInUse",
     "Post",
     "Progress",
+    "Quiesce",
+    "QuiesceFailed",
     "RecoveryPoint",
     "ReplicationSource",
     "SourceDisk",

@@ -61,6 +61,7 @@ class CycleRun:
             generation=self._generation,
             freeze_time=self.cycle.freeze_time,
             kind=self.cycle.kind,
+            consistency=self.cycle.consistency,
             disks=disks,
         )
         try:
@@ -179,6 +180,8 @@ class CycleRun:
             wire_bytes=self._meter.wire,
             seconds=seconds,
             resumed=resumed,
+            consistency=self.cycle.consistency,
+            quiesce_error=self.cycle.quiesce_error,
         )
 
 

@@ -51,6 +51,10 @@ class MapNotTrusted(EngineError):
     """The host stopped without a clean close: the map may lack writes. Only a comparison of the disks can tell."""
 
 
+class QuiesceFailed(EngineError):
+    """The guest could not be brought to rest, or did not stay so: the image is crash-consistent."""
+
+
 class CorruptFrame(EngineError):
     """A frame whose CRC, bounds or block digests do not hold."""
 

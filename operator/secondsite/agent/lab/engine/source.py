@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
@@ -16,11 +17,14 @@ from secondsite.agent.lab.engine.client import PeerClient
 from secondsite.agent.lab.engine.cycle import CycleRun
 from secondsite.agent.lab.engine.disk import SourceDisk
 from secondsite.agent.lab.engine.durable import check_id, lock_directory
-from secondsite.agent.lab.engine.errors import EngineError, HeadConflict, ImageLost, MapNotTrusted
+from secondsite.agent.lab.engine.errors import EngineError, HeadConflict, ImageLost, MapNotTrusted, QuiesceFailed
 from secondsite.agent.lab.engine.state import OpenState, SourceState, current_boot_id, load_state, save_state
 from secondsite.agent.lab.engine.tracker import DiskTracker
 from secondsite.agent.lab.engine.types import CycleResult, Freeze, Progress, utc_now
-from secondsite.wire.peer import BLOCK_BYTES, CycleKind
+from secondsite.wire.peer import BLOCK_BYTES, Consistency, CycleKind
+
+# Holds the guest at rest while it is entered, and lets it go on leaving, whatever happened inside.
+Quiesce = Callable[[], AbstractContextManager[None]]
 
 
 class ReplicationSource:
@@ -102,21 +106,25 @@ class ReplicationSource:
         """As after a crash of the host."""
         self._change(trusted=False)
 
-    def run_cycle(self, client: PeerClient, *, stop: threading.Event | None = None) -> CycleResult:
+    def run_cycle(
+        self, client: PeerClient, *, stop: threading.Event | None = None, quiesce: Quiesce | None = None
+    ) -> CycleResult:
         """One cycle, to its durable recovery point: the open one if there is one, else a fresh freeze.
 
+        With `quiesce` a fresh freeze happens inside of it, and the point is application-consistent; an open cycle stays
+        what it was frozen as. Where it raises QuiesceFailed the point is crash-consistent, and the result says why.
         Raises LinkError (nothing acknowledged is lost, try again), Stopped (`stop` was set; the cycle stays open),
         HeadConflict (no common point: resynchronize), MapNotTrusted, PeerRefused. RuntimeError when one runs already.
         """
         if not self._one_cycle.acquire(blocking=False):
             raise RuntimeError(f"a cycle of VM {self.vm_id} is running already")
         try:
-            return self._run_cycle(client, stop or threading.Event())
+            return self._run_cycle(client, stop or threading.Event(), quiesce)
         finally:
             self._run = None
             self._one_cycle.release()
 
-    def _run_cycle(self, client: PeerClient, stop: threading.Event) -> CycleResult:
+    def _run_cycle(self, client: PeerClient, stop: threading.Event, quiesce: Quiesce | None) -> CycleResult:
         if self._directory_lock < 0:
             raise EngineError(f"VM {self.vm_id}: replication was closed here")
         if not self._state.trusted:
@@ -126,20 +134,20 @@ class ReplicationSource:
         if not resumed:
             # A freeze that nobody takes delivery of would only grow old.
             self._expect_head(client)
-        run = self._begin_run(client, stop)
+        run = self._begin_run(client, stop, quiesce)
         if not run.begin():
             # The replica lost frames whose blocks have changed since, or we could not save some: take a new image.
             self._close_cycle()
             resumed = False
-            run = self._begin_run(client, stop)
+            run = self._begin_run(client, stop, quiesce)
             if not run.begin():
                 raise ImageLost(f"VM {self.vm_id}: even a fresh image was lost before it could be sent; try again")
         durable_time = run.finish()
         self._committed(run)
         return run.result(durable_time, seconds=time.monotonic() - started, resumed=resumed)
 
-    def _begin_run(self, client: PeerClient, stop: threading.Event) -> CycleRun:
-        cycle = self._state.open or self._freeze()
+    def _begin_run(self, client: PeerClient, stop: threading.Event, quiesce: Quiesce | None) -> CycleRun:
+        cycle = self._state.open or self._open_cycle(quiesce)
         self._run = CycleRun(client, self.vm_id, cycle, self._state.generation, self.trackers, stop)
         return self._run
 
@@ -149,19 +157,40 @@ class ReplicationSource:
             detail = f"VM {self.vm_id}: the replica's newest point is {head}, ours {self._state.head}; resynchronize"
             raise HeadConflict(head, detail)
 
-    def _freeze(self) -> OpenState:
-        """Freeze all disks at one instant and make the cycle durable."""
+    def _open_cycle(self, quiesce: Quiesce | None) -> OpenState:
+        """Freeze all disks at one instant and make the cycle durable; the guest is thawed before that is written."""
         cycle = uuid.uuid4().hex
         kind = CycleKind.Initial if self._state.head is None else CycleKind.Delta
+        consistency = Consistency.CrashConsistent
+        frozen: datetime | None = None
+        error: str | None = None
+        if quiesce is not None:
+            try:
+                with quiesce():
+                    frozen = self._freeze(cycle, kind)
+                consistency = Consistency.ApplicationConsistent
+            except QuiesceFailed as failure:
+                error = str(failure)
+        # A guest that did not hold still until the end leaves an image that is good, but no more than that.
+        opened = OpenState(
+            cycle=cycle,
+            parent=self._state.head,
+            kind=kind,
+            freeze_time=frozen or self._freeze(cycle, kind),
+            consistency=consistency,
+            quiesce_error=error,
+        )
+        self._change(open=opened)
+        return opened
+
+    def _freeze(self, cycle: str, kind: CycleKind) -> datetime:
         with self._all_locked():
             time_of_freeze = self._clock()
             for tracker in self.trackers.values():
                 tracker.freeze(everything=kind is CycleKind.Initial)
             if self._at_freeze is not None:
                 self._at_freeze(Freeze(cycle, time_of_freeze))
-        opened = OpenState(cycle=cycle, parent=self._state.head, kind=kind, freeze_time=time_of_freeze)
-        self._change(open=opened)
-        return opened
+        return time_of_freeze
 
     @contextlib.contextmanager
     def _all_locked(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ import msgspec
 
 from secondsite.agent.lab.engine.durable import replace_file
 from secondsite.agent.lab.engine.errors import EngineError
-from secondsite.wire.peer import CycleKind
+from secondsite.wire.peer import Consistency, CycleKind
 
 _VERSION = 1
 
@@ -19,6 +19,9 @@ class OpenState(msgspec.Struct, frozen=True, kw_only=True):
     parent: str | None
     kind: CycleKind
     freeze_time: datetime
+    consistency: Consistency = Consistency.CrashConsistent
+    quiesce_error: str | None = None
+    """Why it is only crash-consistent, where more was asked for."""
 
 
 class SourceState(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,7 +22,8 @@ class Freeze:
 class CycleResult:
     """One finished cycle. `bytes` are those of its blocks, `wire_bytes` what this run sent, `seconds` how long it took.
 
-    `resumed`: the cycle was begun by an earlier run; the freeze is that run's.
+    `resumed`: the cycle was begun by an earlier run; the freeze is that run's. `quiesce_error`: it should have been
+    application-consistent, and why it is not.
     """
 
     cycle: str
@@ -34,6 +35,8 @@ class CycleResult:
     wire_bytes: int
     seconds: float
     resumed: bool
+    consistency: Consistency = Consistency.CrashConsistent
+    quiesce_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
