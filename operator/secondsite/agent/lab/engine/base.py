@@ -5,39 +5,43 @@ import weakref
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from secondsite.agent.lab.engine.blocks import ZERO_DIGEST, block_count, runs
+from secondsite.agent.lab.engine.blocks import DIGEST, ZERO_DIGEST, Digests, block_count, runs
 from secondsite.agent.lab.engine.durable import read_into, write_all
 from secondsite.agent.lab.engine.layer import COPY_BYTES, Layer, copy_blocks, data_runs
 from secondsite.wire.peer import BLOCK_BYTES, DIGEST_BYTES, FLAG_ZERO
 
 
 class BaseImage:
-    """`base.raw`, sparse, and `base.hashes`: 16 bytes per block, all zero for a block that is zero."""
+    """`base.raw`, sparse; `base.hashes` (BLAKE3) and `base.xxh3`: 16 bytes per block, all zero for a zero block."""
 
     def __init__(self, folder: Path, size: int) -> None:
         self.size = size
         count = block_count(size)
         self._data = _open_sized(folder / "base.raw", count * BLOCK_BYTES)
-        self._digests = _open_sized(folder / "base.hashes", count * DIGEST_BYTES)
-        for fd in (self._data, self._digests):
+        self._lists = {
+            "digest": _open_sized(folder / "base.hashes", count * DIGEST_BYTES),
+            "xxh3": _open_sized(folder / "base.xxh3", count * DIGEST_BYTES),
+        }
+        for fd in (self._data, *self._lists.values()):
             weakref.finalize(self, os.close, fd)
 
     @property
     def fd(self) -> int:
         return self._data
 
-    def digests(self, first: int, count: int) -> NDArray[np.void]:
-        """The digests of consecutive blocks."""
-        buffer = bytearray(count * DIGEST_BYTES)
-        read_into(self._digests, memoryview(buffer), first * DIGEST_BYTES)
-        return np.frombuffer(buffer, dtype=f"V{DIGEST_BYTES}")
+    def digests(self, first: int, count: int) -> Digests:
+        """The BLAKE3 digests of consecutive blocks."""
+        return _read_list(self._lists["digest"], first, count)
+
+    def xxh3(self, first: int, count: int) -> Digests:
+        """The XXH3-128 of consecutive blocks, as they were when they came: `digests` says whether they still are."""
+        return _read_list(self._lists["xxh3"], first, count)
 
     def absorb(self, layer: Layer) -> None:
         """Copy a layer in, durably. May be repeated after a kill: until it is done the layer covers what it writes.
 
-        Content and digest are copied as they are: a block that is damaged in the layer stays known to be damaged.
+        Content and digests are copied as they are: a block that is damaged in the layer stays known to be damaged.
         """
         buffer = memoryview(bytearray(COPY_BYTES))
         for offset, block, count in data_runs(layer.index):
@@ -47,14 +51,21 @@ class BaseImage:
             if self.digests(block, 1)[0].tobytes() != ZERO_DIGEST:
                 write_all(self._data, bytes(BLOCK_BYTES), block * BLOCK_BYTES)
         os.fdatasync(self._data)
-        self._write_digests(layer)
+        for field, fd in self._lists.items():
+            _write_list(fd, layer, field)
 
-    def _write_digests(self, layer: Layer) -> None:
-        blocks = layer.index["block"].astype(np.int64)
-        digests = np.ascontiguousarray(layer.index["digest"])
-        for index, block, count in runs(blocks):
-            write_all(self._digests, digests[index : index + count].tobytes(), block * DIGEST_BYTES)
-        os.fdatasync(self._digests)
+
+def _write_list(fd: int, layer: Layer, field: str) -> None:
+    values = np.ascontiguousarray(layer.index[field])
+    for index, block, count in runs(layer.index["block"].astype(np.int64)):
+        write_all(fd, values[index : index + count].tobytes(), block * DIGEST_BYTES)
+    os.fdatasync(fd)
+
+
+def _read_list(fd: int, first: int, count: int) -> Digests:
+    buffer = bytearray(count * DIGEST_BYTES)
+    read_into(fd, memoryview(buffer), first * DIGEST_BYTES)
+    return np.frombuffer(buffer, dtype=DIGEST)
 
 
 def _open_sized(path: Path, size: int) -> int:

@@ -1,6 +1,9 @@
 """Blocks of 64 KiB: which ones a range touches, their digests, which are zero."""
 
+from typing import Final
+
 import numpy as np
+import xxhash
 from blake3 import blake3
 from numpy.typing import NDArray
 
@@ -27,6 +30,21 @@ def block_span(offset: int, length: int) -> tuple[int, int]:
 def digest(block: memoryview | bytes) -> bytes:
     """BLAKE3 of one block, 16 bytes; all zero for a zero block, which has no payload anywhere."""
     return blake3(block).digest(length=DIGEST_BYTES)
+
+
+def xxh3_list(buffer: memoryview) -> Digests:
+    """The XXH3-128 of each block of a buffer of whole blocks."""
+    found = b"".join(xxh3(buffer[start : start + BLOCK_BYTES]) for start in range(0, len(buffer), BLOCK_BYTES))
+    return np.frombuffer(found, dtype=DIGEST)
+
+
+_ZEROS_XXH3: Final = xxhash.xxh3_128_digest(bytes(BLOCK_BYTES))
+
+
+def xxh3(block: memoryview | bytes) -> bytes:
+    """XXH3-128 of one block, 16 bytes; all zero for a zero block. Quick, and no defence against anybody: to compare."""
+    found = xxhash.xxh3_128_digest(block)
+    return ZERO_DIGEST if found == _ZEROS_XXH3 else found
 
 
 def zero_blocks(buffer: memoryview) -> NDArray[np.bool_]:

@@ -1,6 +1,6 @@
 """A sealed layer: the blocks of one recovery point, then an index, then a trailer. Never changed again.
 
-    content | index: 40 bytes per block, ascending | trailer: 88 bytes
+    content | index: 56 bytes per block, ascending | trailer: 88 bytes
 
 The content of a layer that came over the wire is its frames, as they came; that of a merged one is plain blocks.
 """
@@ -21,13 +21,20 @@ from secondsite.agent.lab.engine.errors import StoreDamaged
 from secondsite.wire.peer import BLOCK_BYTES, DIGEST_BYTES, FLAG_ZERO
 
 INDEX_TYPE = np.dtype(
-    [("block", "<u8"), ("offset", "<u8"), ("digest", f"V{DIGEST_BYTES}"), ("flags", "u1"), ("pad", "V7")]
+    [
+        ("block", "<u8"),
+        ("offset", "<u8"),
+        ("digest", f"V{DIGEST_BYTES}"),
+        ("xxh3", f"V{DIGEST_BYTES}"),
+        ("flags", "u1"),
+        ("pad", "V7"),
+    ]
 )
 Index = NDArray[np.void]
 
 # magic, index entries, where the content ends, root, CRC of the index, CRC of all before it
 _TRAILER = struct.Struct("<8sQQ32sI16xI")
-_MAGIC = b"SSlayer1"
+_MAGIC = b"SSlayer2"
 TRAILER_BYTES = _TRAILER.size
 COPY_BYTES = 64 * BLOCK_BYTES
 
@@ -90,7 +97,7 @@ def copy_blocks(source: int, offset: int, target: int, target_offset: int, count
 
 
 def write_merged(older: Layer, newer: Layer, path: Path) -> None:
-    """Write the union of two layers, the newer winning, durably. Content and digests are copied as they are."""
+    """Write the union of two layers, the newer winning, durably. Content and both digests are copied as they are."""
     kept = older.index[newer.find(older.index["block"].astype(np.int64)) < 0]
     buffer = memoryview(bytearray(COPY_BYTES))
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from secondsite.agent.lab.engine.blocks import block_count, root_of
+from secondsite.agent.lab.engine.blocks import block_count, root_of, xxh3_list
 from secondsite.agent.lab.engine.durable import read_into, write_all
 from secondsite.agent.lab.engine.errors import CorruptFrame, FramesMissing, LinkError, PeerRefused
 from secondsite.agent.lab.engine.frames import FrameReader, ReceivedFrame, cycle_digest
@@ -144,8 +144,10 @@ class IncomingPart:
         index = np.zeros(len(entries), dtype=INDEX_TYPE)
         for field in ("block", "digest", "flags"):
             index[field] = entries[field]
-        lengths = np.where(entries["flags"] & FLAG_ZERO, 0, BLOCK_BYTES)
+        data = (entries["flags"] & FLAG_ZERO) == 0
+        lengths = np.where(data, BLOCK_BYTES, 0)
         index["offset"] = self._end + len(frame.head) + np.cumsum(lengths) - lengths
+        index["xxh3"][data] = xxh3_list(frame.payload)
         self._indexes.append(index)
         self._blocks += len(entries)
         self._last_block = int(entries["block"][-1])

@@ -1,6 +1,6 @@
 """The files of one disk at the target: base, sealed layers, and the part of the open cycle.
 
-    base.raw  base.hashes  layers/{point}.lay  incoming/{cycle}.part
+    base.raw  base.hashes  base.xxh3  layers/{point}.lay  incoming/{cycle}.part
 
 Which of them count is said by the store's catalogue alone.
 """
