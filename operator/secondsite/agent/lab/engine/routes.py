@@ -1,12 +1,12 @@
-"""Requests on the data port: parsed, authorized, handed to the store, answered."""
+"""Requests on the data port: parsed, authorized, handed to who answers, answered."""
 
 import logging
 import re
 from collections.abc import Callable, Mapping
-from typing import TypeVar
 
 import msgspec
 
+from secondsite.agent.lab.engine import routes_replicate
 from secondsite.agent.lab.engine.channel import Channel, Headers
 from secondsite.agent.lab.engine.errors import (
     BadMessage,
@@ -17,33 +17,17 @@ from secondsite.agent.lab.engine.errors import (
     LinkError,
     PeerRefused,
 )
-from secondsite.agent.lab.engine.frames import FrameReader
-from secondsite.agent.lab.engine.part import IncomingPart, SyncClock
+from secondsite.agent.lab.engine.route import Request, Route
 from secondsite.agent.lab.engine.store import TargetStore
-from secondsite.wire.peer import (
-    HEADER_BYTES,
-    ID_PATTERN,
-    MAX_FRAME_BYTES,
-    MAX_MESSAGE_BYTES,
-    CycleCommit,
-    CycleOpen,
-    FramesHeld,
-    Message,
-    Problem,
-)
+from secondsite.wire.peer import ID_PATTERN, MAX_MESSAGE_BYTES, Message, Problem
 
 Authorize = Callable[[Mapping[str, object] | None, str, str], str]
 Post = Callable[[str, str, bytes], Message]
 """Site that asks, VM, body. Raises PeerRefused."""
-Received = TypeVar("Received", bound=Message)
 
-_VM = f"/v1/vms/(?P<vm>{ID_PATTERN})"
-_CYCLE = f"{_VM}/cycles/(?P<cycle>{ID_PATTERN})"
-_PATHS = {
-    "GET": re.compile(_VM),
-    "POST": re.compile(f"{_VM}/cycles|{_CYCLE.replace('(?P<vm>', '(?P<cvm>')}/(?P<commit>commit)"),
-    "PUT": re.compile(rf"{_CYCLE}/disks/(?P<disk>{ID_PATTERN})/frames\?from=(?P<first>[0-9]{{1,12}})"),
-}
+# What the wire knows of one VM. A further module of routes adds itself here.
+_ROUTES: tuple[Route, ...] = (*routes_replicate.ROUTES,)
+_METHODS = frozenset({"GET", "POST", "PUT"})
 
 _PROBLEMS: dict[type[EngineError], tuple[int, str]] = {
     BadMessage: (400, "BadMessage"),
@@ -75,33 +59,21 @@ class Routes:
         _answer(channel, status, answer, close=False)
         return True
 
-    def _handle(self, channel: Channel, start: str, headers: Headers) -> tuple[int, Message]:
+    def _handle(self, channel: Channel, start: str, headers: Headers) -> tuple[int, Message | bytes]:
         words = start.split(" ")
-        if len(words) != 3 or words[2] != "HTTP/1.1" or words[0] not in _PATHS:
+        if len(words) != 3 or words[2] != "HTTP/1.1" or words[0] not in _METHODS:
             raise PeerRefused(400, "BadRequest", f"{start[:80]!r} is no request of this port")
         method, target, _ = words
         for pattern, post in self._posts.items():
             if method == "POST" and (found := pattern.fullmatch(target)):
                 site = self._authorize(channel.peer_certificate, found[1], target)
                 return 200, post(site, found[1], channel.read_body(headers, MAX_MESSAGE_BYTES))
-        return self._replicate(channel, method, target, headers)
-
-    def _replicate(self, channel: Channel, method: str, target: str, headers: Headers) -> tuple[int, Message]:
-        match = _PATHS[method].fullmatch(target)
-        if match is None:
-            raise PeerRefused(404, "UnknownPath", f"no {method} {target[:200]}")
-        found = match.groupdict()
-        vm_id = found["vm"] or found["cvm"]
-        store = self._store(channel, vm_id, target)
-        if method == "PUT":
-            part = store.receiver.part(found["cycle"], found["disk"])
-            return 200, _receive(channel, headers, part, int(found["first"]))
-        body = channel.read_body(headers, MAX_MESSAGE_BYTES)
-        if method == "GET":
-            return 200, store.receiver.status()
-        if found["commit"]:
-            return 200, store.receiver.commit(found["cycle"], _decode(body, CycleCommit))
-        return 201, store.receiver.open_cycle(_decode(body, CycleOpen))
+        for route in _ROUTES:
+            values = route.match(method, target)
+            if values is not None:
+                store = self._store(channel, values["vm"], target)
+                return route.status, route.handler(Request(store, values, headers, channel))
+        raise PeerRefused(404, "UnknownPath", f"no {method} {target[:200]}")
 
     def _store(self, channel: Channel, vm_id: str, path: str) -> TargetStore:
         self._authorize(channel.peer_certificate, vm_id, path)
@@ -109,35 +81,6 @@ class Routes:
         if store is None:
             raise PeerRefused(404, "UnknownVM", f"no replica of VM {vm_id} here; enable replication first")
         return store
-
-
-def _receive(channel: Channel, headers: Headers, part: IncomingPart, first: int) -> FramesHeld:
-    """Take frames, one per chunk, until the body ends. What came before a broken link is kept."""
-    if headers.get("transfer-encoding", "").lower() != "chunked":
-        raise PeerRefused(400, "BadRequest", "frames come with transfer-encoding: chunked")
-    writer = part.claim(first)
-    reader, clock = FrameReader(channel.read_into), SyncClock()
-    try:
-        while size := channel.read_chunk_size(MAX_FRAME_BYTES):
-            if size <= HEADER_BYTES:
-                raise CorruptFrame(f"a chunk of {size} bytes is no frame")
-            frame = reader.read()
-            if frame.size != size:
-                raise CorruptFrame(f"frame {frame.header.sequence} has {frame.size} bytes, its chunk {size}")
-            channel.end_chunk()
-            part.append(writer, frame)
-            if clock.due(size):
-                part.sync()
-    finally:
-        part.sync()
-    return FramesHeld(have=part.durable_frames)
-
-
-def _decode(body: bytes, kind: type[Received]) -> Received:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:
-        raise PeerRefused(400, "BadRequest", f"not a {kind.__name__}: {error}") from error
 
 
 def _problem_of(error: Exception) -> Problem:
@@ -158,12 +101,18 @@ def _problem_of(error: Exception) -> Problem:
 _REASONS = {200: "OK", 201: "Created"}
 
 
-def _answer(channel: Channel, status: int, message: Message, *, close: bool) -> None:
-    body = msgspec.json.encode(message)
-    kind = "application/problem+json" if isinstance(message, Problem) else "application/json"
+def _answer(channel: Channel, status: int, answer: Message | bytes, *, close: bool) -> None:
+    body = answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
+    kind = _content_type(answer)
     head = (
         f"HTTP/1.1 {status} {_REASONS.get(status, 'Problem')}\r\ncontent-type: {kind}\r\n"
         f"content-length: {len(body)}\r\n{'connection: close' + chr(13) + chr(10) if close else ''}\r\n"
     )
     # In one piece: two small writes would wait for each other's acknowledgement.
     channel.send(head.encode() + body)
+
+
+def _content_type(answer: Message | bytes) -> str:
+    if isinstance(answer, bytes):
+        return "application/octet-stream"
+    return "application/problem+json" if isinstance(answer, Problem) else "application/json"
