@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from secondsite.agent.lab import layout
 from secondsite.agent.lab.datacentre import DataCentre, Machine
+from secondsite.agent.lab.guest_journal import OFFSET, Journal, JournalState
 from secondsite.agent.lab.guests import Guest, disk_ids
 from secondsite.agent.lab.layout import Record
 from secondsite.agent.lab.truth import Evidence, examine, replay
@@ -57,15 +58,23 @@ def test_a_guest_goes_on_at_its_next_write(machine: Machine, tmp_path: Path) -> 
     again.close()
 
 
-def test_a_write_without_its_record_is_the_one_freedom(machine: Machine, tmp_path: Path) -> None:
+def test_a_write_that_the_journal_announces_is_the_one_freedom(machine: Machine, tmp_path: Path) -> None:
     guest = Guest(machine, tmp_path)
     guest.write_one()
     sizes = [int(disk.size) for disk in machine.disks]
-    for sequence, faults in ((2, 0), (3, 1)):
+    log = guest.disks["SCSI-0-0"]
+
+    def put(sequence: int) -> None:
         disk, slot = layout.place(machine.guest.seed, sequence, sizes)
         name = disk_ids(machine)[disk]
         guest.disks[name].write(layout.slot_offset(slot), layout.content(machine.guest.seed, sequence))
-        assert len(judge(guest).faults) == faults
+
+    put(2)
+    assert len(judge(guest).faults) == 1
+    Journal(log.read, log.write).begin(2)
+    assert (judge(guest).faults, judge(guest).journal) == ((), JournalState.TORN)
+    put(3)
+    assert len(judge(guest).faults) == 1
     guest.close()
 
 
@@ -74,6 +83,7 @@ def test_a_write_without_its_record_is_the_one_freedom(machine: Machine, tmp_pat
     [
         ("SCSI-0-0", 20, "superblock"),
         ("SCSI-0-0", layout.ring_offset(40) + 20, "write 40 is missing"),
+        ("SCSI-0-0", OFFSET + 9, "the journal does not verify"),
         ("SCSI-0-0", layout.SLOTS_OFFSET + 1, "not those of the replay"),
         ("SCSI-0-1", layout.SLOTS_OFFSET + 4097, "not those of the replay"),
         ("SCSI-0-1", 12 * layout.MEBIBYTE - 1, "not those of the replay"),

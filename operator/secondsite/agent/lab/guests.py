@@ -10,12 +10,15 @@ from pathlib import Path
 
 from secondsite.agent.lab import layout
 from secondsite.agent.lab.datacentre import Machine
-from secondsite.agent.lab.engine import SourceDisk
+from secondsite.agent.lab.engine import QuiesceFailed, SourceDisk
+from secondsite.agent.lab.guest_journal import Journal
 from secondsite.agent.lab.layout import Record
 from secondsite.agent.lab.truth import newest_record
 
 # Slow enough to cost nothing, fast enough that a guest of one write per second is not late by a tick.
 _LONGEST_PAUSE_SECONDS = 0.2
+# VSS holds the writes of file systems for ten seconds at the most ("Volume Shadow Copy Service": flush and hold).
+HOLD_SECONDS = 10.0
 
 
 def disk_id(controller_type: str, number: int, location: int) -> str:
@@ -30,11 +33,18 @@ def disk_ids(machine: Machine) -> list[str]:
 
 
 class Guest:
-    """A VM that runs here: its disks, and the thread that writes to them."""
+    """A VM that runs here: its disks, and the thread that writes to them.
+
+    `refuse_quiesce`: why it cannot be quiesced at the moment, as after a failure of VSS; empty: it can.
+    """
+
+    refuse_quiesce = ""
 
     def __init__(self, machine: Machine, folder: Path) -> None:
         self.machine = machine
         self._lock = threading.RLock()
+        self._thawed = threading.Condition(self._lock)
+        self._held_until: float | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.disks = {
@@ -43,6 +53,7 @@ class Guest:
         self._order = list(self.disks.values())
         self._sizes = [disk.size for disk in self._order]
         self._last = newest_record(self._order[0].read)
+        self._journal = Journal(self._order[0].read, self._order[0].write)
 
     @property
     def newest(self) -> Record | None:
@@ -78,19 +89,88 @@ class Guest:
         with self._lock:
             yield
 
+    @contextmanager
+    def quiesced(self) -> Iterator[None]:
+        """While inside, the guest rests: its journal is clean, its disks are flushed, and it writes nothing.
+
+        Raises QuiesceFailed: at the entry where it cannot be brought to rest, at the exit where it did not rest so
+        long, for after `HOLD_SECONDS` it goes on by itself.
+        """
+        self._hold()
+        try:
+            yield
+        finally:
+            rested = self._thaw()
+        if not rested:
+            raise QuiesceFailed(f"{self.machine.name} was held for more than {HOLD_SECONDS:g} s and went on writing")
+
     def write_one(self) -> Record:
-        """One write: the content first, then its record, so that a record never promises what is not there."""
-        seed, log = self.machine.guest.seed, self._order[0]
+        """One write, once nobody holds the guest."""
         with self._lock:
-            sequence = self._last.sequence + 1 if self._last else 1
-            disk, slot = layout.place(seed, sequence, self._sizes)
-            self._order[disk].write(layout.slot_offset(slot), layout.content(seed, sequence))
-            # No freeze between the time and the record: one that lacks the record must not be later than its time.
-            with log.lock:
-                record = layout.next_record(self._last, time.time_ns(), disk, slot)
-                log.write(layout.ring_offset(sequence), record.to_bytes())
-            self._last = record
+            self._await_thaw()
+            return self._write()
+
+    def _write(self) -> Record:
+        """Announced in the journal; then the content; then its record, which never promises what is not there."""
+        seed, log = self.machine.guest.seed, self._order[0]
+        sequence = self._newest_sequence + 1
+        disk, slot = layout.place(seed, sequence, self._sizes)
+        self._journal.begin(sequence)
+        self._order[disk].write(layout.slot_offset(slot), layout.content(seed, sequence))
+        # No freeze between the time and the record: one that lacks the record must not be later than its time.
+        with log.lock:
+            record = layout.next_record(self._last, time.time_ns(), disk, slot)
+            log.write(layout.ring_offset(sequence), record.to_bytes())
+        self._last = record
+        self._journal.end(sequence)
         return record
+
+    @property
+    def _newest_sequence(self) -> int:
+        return self._last.sequence if self._last else 0
+
+    def _hold(self) -> None:
+        if self.refuse_quiesce:
+            raise QuiesceFailed(f"{self.machine.name} cannot be quiesced: {self.refuse_quiesce}")
+        # Whoever holds the lock is in the middle of a write: it is let finish.
+        if not self._lock.acquire(timeout=HOLD_SECONDS):
+            raise QuiesceFailed(f"{self.machine.name} cannot be quiesced: a write does not end")
+        try:
+            self._settle()
+            self._held_until = time.monotonic() + HOLD_SECONDS
+        except OSError as error:
+            raise QuiesceFailed(f"{self.machine.name} cannot be quiesced: {error}") from error
+        finally:
+            self._lock.release()
+
+    def _settle(self) -> None:
+        """Finish, flush, mark. Lock held."""
+        if self._journal.clean:
+            return
+        if self.machine.state != "Running":
+            raise QuiesceFailed(f"{self.machine.name} is off, and was not shut down cleanly")
+        if self._journal.torn:
+            # An earlier life of this guest was killed in the middle of a write.
+            self._write()
+        for disk in self._order:
+            disk.sync()
+        self._journal.close(self._newest_sequence)
+
+    def _await_thaw(self) -> None:
+        """Lock held. A holder that does not come back must not stop the guest for ever."""
+        while self._held_until is not None:
+            left = self._held_until - time.monotonic()
+            if left > 0:
+                self._thawed.wait(left)
+            else:
+                self._held_until = None
+
+    def _thaw(self) -> bool:
+        """Let the guest go; whether it was still held."""
+        with self._thawed:
+            rested, self._held_until = self._held_until is not None, None
+            self._thawed.notify_all()
+            return rested
 
     def _run(self) -> None:
         pause = 1 / self.machine.guest.writes_per_second

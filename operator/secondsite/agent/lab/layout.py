@@ -2,6 +2,7 @@
 
 0          superblock: the guest's seed and its services, with a checksum (first disk)
 64 KiB     ring of records, one per write (first disk)
+1088 KiB   journal: see `guest_journal` (first disk)
 2 MiB      slots of 4 KiB that the writes fall into
 then       content that was there from the beginning, spread over the rest in pieces of 1 MiB
 """

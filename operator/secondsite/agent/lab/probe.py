@@ -23,7 +23,7 @@ def probe(check: CheckTestVM, evidence: Evidence, *, connected: bool) -> Answer:
     if evidence.faults:
         return Answer(False, f"the guest does not start: {'; '.join(evidence.faults)}")
     if check.type == "Heartbeat":
-        return Answer(True, f"heartbeat of a guest with {evidence.sequence} writes")
+        return Answer(True, f"heartbeat of a guest with {evidence.sequence} writes, journal {evidence.journal}")
     if not connected:
         return Answer(False, "the test VM is not connected to a network")
     if check.type == "Ping":

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from secondsite.agent.lab import layout
 from secondsite.agent.lab.datacentre import Machine
+from secondsite.agent.lab.guest_journal import JournalEntry, JournalState, read_journal
 from secondsite.agent.lab.layout import Record
 
 Read = Callable[[int, int], bytes]
@@ -18,12 +19,16 @@ Read = Callable[[int, int], bytes]
 
 @dataclass(frozen=True)
 class Evidence:
-    """`sequence` and `time_ns` of the newest record (0: none yet); `faults` says what does not verify."""
+    """`sequence` and `time_ns` of the newest record (0: none yet); `faults` says what does not verify.
+
+    `journal`: `Clean` is said by a guest that stood still for this image, and by no other that ever wrote.
+    """
 
     sequence: int
     time_ns: int
     services: tuple[dict[str, object], ...]
     faults: tuple[str, ...]
+    journal: JournalState = JournalState.CLEAN
 
 
 def newest_record(read: Read) -> Record | None:
@@ -41,12 +46,15 @@ def examine(read: Read) -> Evidence:
     newest = max(records.values(), key=lambda record: record.sequence, default=None)
     if newest:
         faults += _chain_faults(records, newest.sequence)
+    journal = read_journal(read)
+    faults += _journal_faults(journal, newest.sequence if newest else 0)
     services = block.get("services", []) if block else []
     return Evidence(
         newest.sequence if newest else 0,
         newest.time_ns if newest else 0,
         tuple(services) if isinstance(services, list) else (),
         tuple(faults),
+        journal.state,
     )
 
 
@@ -54,7 +62,8 @@ def replay(machine: Machine, order: list[str], readers: Mapping[str, Read]) -> E
     """Compare disks with what writes 1 to n must have left, n being the newest record found on the first disk.
 
     `order` names all disks of the VM, the first one first; disks without a reader (excluded ones) are left out.
-    Every byte of every disk is compared. The one freedom: the content of write n + 1 may be there before its record.
+    Every byte of every disk is compared. The one freedom: where the journal says that write n + 1 is under way, its
+    content may be there before its record. So an image whose journal is clean has none.
     """
     found = examine(readers[order[0]])
     seed, sizes = machine.guest.seed, [int(disk.size) for disk in machine.disks]
@@ -62,13 +71,14 @@ def replay(machine: Machine, order: list[str], readers: Mapping[str, Read]) -> E
     for sequence in range(1, found.sequence + 1):
         last[layout.place(seed, sequence, sizes)] = sequence
     ahead = layout.place(seed, found.sequence + 1, sizes)
+    torn = found.journal is JournalState.TORN
     faults = list(found.faults)
     for index, name in enumerate(order):
         if name in readers:
             image = _Image(machine, index, {slot: n for (disk, slot), n in last.items() if disk == index})
-            early = (ahead[1], found.sequence + 1) if ahead[0] == index else None
+            early = (ahead[1], found.sequence + 1) if torn and ahead[0] == index else None
             faults += [f"{name}: {fault}" for fault in image.differences(readers[name], early)]
-    return Evidence(found.sequence, found.time_ns, found.services, tuple(faults))
+    return Evidence(found.sequence, found.time_ns, found.services, tuple(faults), found.journal)
 
 
 class _Image:
@@ -126,6 +136,14 @@ def _ring(read: Read) -> dict[int, Record]:
             if record:
                 found[record.sequence] = record
     return found
+
+
+def _journal_faults(journal: JournalEntry, newest: int) -> list[str]:
+    if journal.state is JournalState.DAMAGED:
+        return ["the journal does not verify"]
+    if not journal.fits(newest):
+        return [f"the journal is {journal.state} at write {journal.sequence}, but the newest record is {newest}"]
+    return []
 
 
 def _chain_faults(records: Mapping[int, Record], newest: int) -> list[str]:
