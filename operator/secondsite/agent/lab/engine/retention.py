@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from secondsite.agent.lab.engine.types import RecoveryPoint
+from secondsite.wire.peer import Consistency
 
 
 def retention(
@@ -15,17 +16,29 @@ def retention(
 ) -> list[str]:
     """Ids of the points to merge, oldest first. `points` is the chain, oldest first.
 
-    The newest always stays. Of the others a point is kept when it is younger than `retention_seconds` and
-    `keep_every_seconds` or more after the last kept one (the first of them always). So at most
-    retention ÷ spacing points are kept, and the newest. A pinned point stays, but counts as kept only by its own merit.
+    The newest always stays. Of the others those are kept that are younger than `retention_seconds` and
+    `keep_every_seconds` or more apart (the first of them always); an application-consistent one takes the place of a
+    crash-consistent one that is nearer before it. So at most retention ÷ spacing points are kept, and the newest.
+    Two kinds stay without counting as kept: pinned ones, and while it is young the newest application-consistent one.
     """
-    spacing = timedelta(seconds=keep_every_seconds)
-    last_kept: datetime | None = None
-    merge: list[str] = []
-    for point in points[:-1]:
-        young = (now - point.freeze_time).total_seconds() < retention_seconds
-        if young and (last_kept is None or point.freeze_time - last_kept >= spacing):
-            last_kept = point.freeze_time
-        elif point.id not in pinned:
-            merge.append(point.id)
-    return merge
+    young = [point for point in points[:-1] if (now - point.freeze_time).total_seconds() < retention_seconds]
+    stay = {*pinned, *_on_grid(young, timedelta(seconds=keep_every_seconds))}
+    newest = next((point for point in reversed(points) if _application(point)), None)
+    if newest in young:
+        stay.add(newest.id)
+    return [point.id for point in points[:-1] if point.id not in stay]
+
+
+def _on_grid(points: Sequence[RecoveryPoint], spacing: timedelta) -> list[str]:
+    kept: list[RecoveryPoint] = []
+    for point in points:
+        if not kept or point.freeze_time - kept[-1].freeze_time >= spacing:
+            kept.append(point)
+        elif _application(point) and not _application(kept[-1]):
+            kept[-1] = point
+    return [point.id for point in kept]
+
+
+def _application(point: RecoveryPoint) -> bool:
+    # A damaged one has no claim to a place of its own.
+    return point.consistency is Consistency.ApplicationConsistent and not point.damaged
