@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 from typing import Protocol
 
-from secondsite.agent.lab.engine.durable import read_into, write_all
+from secondsite.agent.lab.engine.durable import read_into, sync_directory, write_all
 from secondsite.agent.lab.engine.errors import EngineError
 
 
@@ -32,6 +32,8 @@ class SourceDisk:
             os.close(self.fd)
             raise EngineError(f"disk {path} holds {found} bytes, more than its size of {size}; correct the size")
         os.ftruncate(self.fd, size)
+        # A map that outlives its disk would vouch for an empty one.
+        sync_directory(path.parent)
 
     def attach(self, observer: WriteObserver | None) -> None:
         """Tell `observer` of each write from now on; None ends it."""

@@ -33,8 +33,16 @@ def make_directory(path: Path) -> Path:
     """Create a folder and make its entry durable; parents must exist. Fine when it is there already."""
     with contextlib.suppress(FileExistsError):
         path.mkdir()
-        sync_directory(path.parent)
+    # Also when it is there: who made it may have died before this.
+    sync_directory(path.parent)
     return path
+
+
+def make_directories(path: Path) -> Path:
+    """The same with all parents that are missing."""
+    if not path.parent.is_dir():
+        make_directories(path.parent)
+    return make_directory(path)
 
 
 def replace_file(path: Path, content: bytes) -> None:

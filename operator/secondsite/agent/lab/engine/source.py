@@ -16,7 +16,7 @@ import msgspec
 from secondsite.agent.lab.engine.client import PeerClient
 from secondsite.agent.lab.engine.cycle import CycleRun
 from secondsite.agent.lab.engine.disk import SourceDisk
-from secondsite.agent.lab.engine.durable import check_id, lock_directory
+from secondsite.agent.lab.engine.durable import check_id, lock_directory, make_directories
 from secondsite.agent.lab.engine.errors import EngineError, HeadConflict, ImageLost, MapNotTrusted, QuiesceFailed
 from secondsite.agent.lab.engine.state import OpenState, SourceState, current_boot_id, load_state, save_state
 from secondsite.agent.lab.engine.tracker import DiskTracker
@@ -63,7 +63,7 @@ class ReplicationSource:
         self._at_freeze = at_freeze
         self._one_cycle = threading.Lock()
         self._run: CycleRun | None = None
-        root.mkdir(parents=True, exist_ok=True)
+        make_directories(root)
         self._directory_lock = lock_directory(root)
         try:
             self._state = self._open_state(generation, boot_id or current_boot_id())
@@ -135,25 +135,44 @@ class ReplicationSource:
             # A freeze that nobody takes delivery of would only grow old.
             self._expect_head(client)
         run = self._begin_run(client, stop, quiesce)
-        if not run.begin():
+        if run is None:
             # The replica lost frames whose blocks have changed since, or we could not save some: take a new image.
             self._close_cycle()
             resumed = False
             run = self._begin_run(client, stop, quiesce)
-            if not run.begin():
+            if run is None:
                 raise ImageLost(f"VM {self.vm_id}: even a fresh image was lost before it could be sent; try again")
         durable_time = run.finish()
         self._committed(run)
         return run.result(durable_time, seconds=time.monotonic() - started, resumed=resumed)
 
-    def _begin_run(self, client: PeerClient, stop: threading.Event, quiesce: Quiesce | None) -> CycleRun:
+    def _begin_run(self, client: PeerClient, stop: threading.Event, quiesce: Quiesce | None) -> CycleRun | None:
+        """None when the open cycle can never be finished."""
         cycle = self._state.open or self._open_cycle(quiesce)
-        self._run = CycleRun(client, self.vm_id, cycle, self._state.generation, self.trackers, stop)
-        return self._run
+        run = self._run = CycleRun(client, self.vm_id, cycle, self._state.generation, self.trackers, stop)
+        try:
+            return run if run.begin() else None
+        except HeadConflict as conflict:
+            if not self._adopt(conflict.head):
+                raise
+        return self._begin_run(client, stop, quiesce)
+
+    def _adopt(self, head: str | None) -> bool:
+        """Take a cycle for committed that was given up here before the replica's answer came, if `head` is that.
+
+        All its blocks are still owed, or in the open cycle, so what comes may stand on it.
+        """
+        if head is None or head != self._state.given_up:
+            return False
+        opened = self._state.open
+        if opened is not None:
+            opened = msgspec.structs.replace(opened, parent=head)
+        self._change(head=head, open=opened, given_up=None)
+        return True
 
     def _expect_head(self, client: PeerClient) -> None:
         head = client.status(self.vm_id).head
-        if head != self._state.head:
+        if head != self._state.head and not self._adopt(head):
             detail = f"VM {self.vm_id}: the replica's newest point is {head}, ours {self._state.head}; resynchronize"
             raise HeadConflict(head, detail)
 
@@ -202,10 +221,11 @@ class ReplicationSource:
     def _committed(self, run: CycleRun) -> None:
         for tracker in self.trackers.values():
             tracker.release()
-        self._change(head=run.cycle.cycle, open=None)
+        self._change(head=run.cycle.cycle, open=None, given_up=None)
 
     def _close_cycle(self) -> None:
-        self._change(open=None)
+        if self._state.open is not None:
+            self._change(open=None, given_up=self._state.open.cycle)
 
     def abandon(self) -> None:
         """Give up the open cycle, if any; its blocks go into the next, with a fresh freeze. RuntimeError in a run."""

@@ -25,7 +25,10 @@ class OpenState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceState(msgspec.Struct, frozen=True, kw_only=True):
-    """`head` is the newest recovery point known to be committed; `clean` is true only between a close and an open."""
+    """`head` is the newest recovery point known to be committed; `clean` is true only between a close and an open.
+
+    `given_up` is the last cycle that was given up here: the replica may yet have committed it.
+    """
 
     vm: str
     disks: dict[str, int]
@@ -35,6 +38,7 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True):
     trusted: bool = True
     head: str | None = None
     open: OpenState | None = None
+    given_up: str | None = None
     version: int = _VERSION
 
 
