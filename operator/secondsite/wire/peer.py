@@ -163,7 +163,7 @@ class Repaired(Message, frozen=True):
 
 
 class Problem(Message, frozen=True):
-    """An RFC 9457 problem. `head` comes with HeadConflict, `have` with FramesMissing."""
+    """An RFC 9457 problem. `head` comes with HeadConflict, `have` with FramesMissing, `generation` with StaleGeneration."""
 
     status: int
     code: str
@@ -171,6 +171,7 @@ class Problem(Message, frozen=True):
     type: str = "about:blank"
     head: str | None = None
     have: int | None = None
+    generation: int | None = None
 
 
 # magic, version, codec, flags, sequence, blocks, raw bytes, stored bytes, generation, cycle digest, reserved, CRC
@@ -213,8 +214,11 @@ class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):
         magic, version, codec, _, sequence, blocks, raw, stored, generation, cycle, _ = _HEADER.unpack(head)
         if magic != _MAGIC:
             raise ValueError("not a frame: wrong magic")
-        if version != WIRE_VERSION or codec not in CODEC_BYTES.values():
-            raise ValueError(f"frame version {version}, codec {codec}: not known here")
+        if version != WIRE_VERSION:
+            raise ValueError(f"a frame of version {version} came, version {WIRE_VERSION} is spoken here")
+        if codec not in CODEC_BYTES.values():
+            known = ", ".join(f"{number} {name}" for name, number in CODEC_BYTES.items())
+            raise ValueError(f"a frame with codec {codec} came, known here are {known}")
         if not 1 <= blocks <= FRAME_BLOCKS or raw > blocks * BLOCK_BYTES or raw % BLOCK_BYTES or stored > raw:
             raise ValueError(f"frame of {blocks} blocks, {raw} raw and {stored} stored bytes: out of bounds")
         return cls(

@@ -1,28 +1,44 @@
 """HTTP/1.1 over one blocking socket, bounded on every side. Both ends of the data port use it."""
 
 import contextlib
+import fcntl
+import io
 import select
 import socket
 import ssl
+import struct
+import termios
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from secondsite.agent.lab.engine.errors import BadMessage, LinkError
+from secondsite.agent.lab.engine.patience import PATIENCE, Pace, Patience
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _HEAD_BYTES = 16384
 _LINE_BYTES = 4096
+_READ_BYTES = 65536
 
 Headers = dict[str, str]
 
 
 class Channel:
-    """A connected socket with a reader. Any trouble of the transport is a LinkError."""
+    """A connected socket with a reader. Any trouble of the transport is a LinkError.
 
-    def __init__(self, sock: socket.socket) -> None:
+    How long silence may last is the socket's timeout; how slowly a peer may speak, so that it is not waited for
+    byte by byte, is `patience`.
+    """
+
+    def __init__(self, sock: socket.socket, patience: Patience = PATIENCE) -> None:
         # Head and small bodies must not wait for the acknowledgement of what went before.
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = sock
-        self._reader = sock.makefile("rb", 65536)
+        self._patience = patience
+        self._pace = Pace(patience)
+        self._reader = io.BufferedReader(_Incoming(sock, self._pace), _READ_BYTES)
 
     @property
     def peer_certificate(self) -> dict[str, object] | None:
@@ -36,16 +52,27 @@ class Channel:
             for piece in pieces:
                 self._socket.sendall(piece)
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What was sent, but still waits in this machine's buffer; 0 where the system does not say."""
+        with contextlib.suppress(OSError):
+            return int(struct.unpack("i", fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
+        return 0
+
     def answer_waits(self) -> bool:
         """Whether the other side has sent something although it is our turn to speak."""
         with _link_errors():
             return bool(select.select([self._socket], [], [], 0)[0])
 
+    def flowing(self) -> contextlib.AbstractContextManager[None]:
+        """While inside, the peer may take its time, as long as something comes."""
+        return self._pace.flowing()
+
     def read_into(self, view: memoryview) -> None:
         with _link_errors():
             done = 0
             while done < len(view):
-                count = self._reader.readinto(view[done:])  # type: ignore[attr-defined]  # typeshed: makefile("rb", n) is buffered
+                count = self._reader.readinto(view[done:])
                 if not count:
                     raise LinkError("the connection ended in the middle of a message")
                 done += count
@@ -67,23 +94,28 @@ class Channel:
 
     def read_head(self) -> tuple[str, Headers]:
         """Start line and headers, names in lower case."""
-        start = self.read_line()
-        headers: Headers = {}
-        size = len(start)
-        while line := self.read_line():
-            size += len(line)
-            name, colon, value = line.partition(":")
-            if size > _HEAD_BYTES or not colon:
-                raise BadMessage("a head that is too long or malformed")
-            headers[name.strip().lower()] = value.strip()
-        return start, headers
+        with _link_errors():
+            # How long a connection may lie idle between two messages is the socket's business.
+            self._reader.peek(1)
+        with self._pace.whole(self._patience.head_seconds):
+            start = self.read_line()
+            headers: Headers = {}
+            size = len(start)
+            while line := self.read_line():
+                size += len(line)
+                name, colon, value = line.partition(":")
+                if size > _HEAD_BYTES or not colon:
+                    raise BadMessage("a head that is too long or malformed")
+                headers[name.strip().lower()] = value.strip()
+            return start, headers
 
     def read_body(self, headers: Headers, limit: int) -> bytes:
         """A body of known length; none is empty."""
         text = headers.get("content-length", "0")
         if not (text.isascii() and text.isdigit()) or int(text) > limit:
             raise BadMessage(f"content-length {text[:20]!r}: not a number up to {limit}")
-        return self.read_bytes(int(text))
+        with self._pace.whole(self._patience.body_seconds):
+            return self.read_bytes(int(text))
 
     def read_chunk_size(self, limit: int) -> int:
         """The size line of a chunk; 0 at the end of the body, whose last empty line is read too."""
@@ -104,10 +136,10 @@ class Channel:
 
     def drain(self, seconds: float, limit: int) -> None:
         """Read and forget for a while, so that our last words arrive before the connection is reset."""
-        self._socket.settimeout(seconds)
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError), self._pace.whole(seconds):
+            self._socket.settimeout(seconds)
             self._socket.shutdown(socket.SHUT_WR)
-            while limit > 0 and (got := self._reader.read1(65536)):  # type: ignore[attr-defined]  # as above
+            while limit > 0 and (got := self._reader.read1(_READ_BYTES)):
                 limit -= len(got)
 
     def abort(self) -> None:
@@ -119,6 +151,22 @@ class Channel:
         with contextlib.suppress(OSError):
             self._reader.close()
         self._socket.close()
+
+
+class _Incoming(io.RawIOBase):
+    """What the socket brings, as the pace allows."""
+
+    def __init__(self, sock: socket.socket, pace: Pace) -> None:
+        self._socket = sock
+        self._pace = pace
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, view: "WriteableBuffer") -> int:
+        count = self._socket.recv_into(view)
+        self._pace.came(count)
+        return count
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from secondsite.agent.lab.engine.channel import Channel, Headers
 from secondsite.agent.lab.engine.errors import BadMessage, CorruptFrame, PeerRefused
 from secondsite.agent.lab.engine.frames import FrameReader, ReceivedFrame
 from secondsite.agent.lab.engine.store import TargetStore
-from secondsite.wire.peer import HEADER_BYTES, ID_PATTERN, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, Message
+from secondsite.wire.peer import HEADER_BYTES, ID_PATTERN, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, Codec, Message
 
 Received = TypeVar("Received", bound=Message)
 
@@ -33,7 +33,7 @@ class Request:
         body = self.body()
         try:
             return msgspec.json.decode(body, type=kind)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise PeerRefused(400, "BadRequest", f"not a {kind.__name__}: {error}") from error
 
     def body(self) -> bytes:
@@ -46,15 +46,14 @@ class Request:
         """The body as frames, one per chunk, each checked; its payload is valid until the next one. CorruptFrame."""
         if self.headers.get("transfer-encoding", "").lower() != "chunked" or "content-length" in self.headers:
             raise PeerRefused(400, "BadRequest", "frames come with transfer-encoding: chunked")
-        reader = FrameReader(self.channel.read_into)
-        while size := self.channel.read_chunk_size(MAX_FRAME_BYTES):
-            if size <= HEADER_BYTES:
-                raise CorruptFrame(f"a chunk of {size} bytes is no frame")
-            frame = reader.read()
-            if frame.size != size:
-                raise CorruptFrame(f"frame {frame.header.sequence} has {frame.size} bytes, its chunk {size}")
-            self.channel.end_chunk()
-            yield frame
+        reader = FrameReader(self.channel.read_into, codecs=Codec)
+        with self.channel.flowing():
+            while size := self.channel.read_chunk_size(MAX_FRAME_BYTES):
+                if size <= HEADER_BYTES:
+                    raise CorruptFrame(f"a chunk of {size} bytes is no frame")
+                frame = reader.read(size)
+                self.channel.end_chunk()
+                yield frame
 
 
 Handler = Callable[[Request], Message | bytes]
