@@ -54,6 +54,13 @@ class Contents:
                 return index
         raise UnknownPoint(f"no recovery point {point}; it was merged away or never committed")
 
+    def offered(self, point: str) -> int:
+        """As `position`, of points that people may use. UnknownPoint also for a disk adopted as stale."""
+        index = self.position(point)
+        if self.points[index].stale:
+            raise UnknownPoint(f"{point} is an adopted disk that no cycle has completed yet: no recovery point")
+        return index
+
     def apply(self, event: Event) -> None:
         match event:
             case Opened():

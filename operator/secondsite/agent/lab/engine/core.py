@@ -6,11 +6,10 @@ import shutil
 import threading
 from pathlib import Path
 
-from secondsite.agent.lab.engine.adopt import adoption_unfinished
+from secondsite.agent.lab.engine.adopt import expect_no_adoption
 from secondsite.agent.lab.engine.catalogue import Catalogue, Event, Merged, Merging
 from secondsite.agent.lab.engine.contents import Contents, fold
 from secondsite.agent.lab.engine.durable import check_id, lock_directory, make_directories, make_directory
-from secondsite.agent.lab.engine.errors import EngineError
 from secondsite.agent.lab.engine.replica import ReplicaDisk
 from secondsite.agent.lab.engine.view import DiskView
 
@@ -31,10 +30,7 @@ class StoreCore:
         make_directories(root)
         self._directory_lock = lock_directory(root)
         try:
-            if adoption_unfinished(root):
-                raise EngineError(
-                    f"{root}: the adoption of disks was interrupted here; repeat it before the store opens"
-                )
+            expect_no_adoption(root)
             self._catalogue = Catalogue(root / "catalog.log")
             self.contents: Contents = fold(self._catalogue.events)
             self._lines = len(self._catalogue.events)

@@ -13,7 +13,7 @@ from secondsite.agent.lab.engine.catalogue import Cloned, CloneDropped, Merging,
 from secondsite.agent.lab.engine.clone import Clone, prepare_folder
 from secondsite.agent.lab.engine.core import StoreCore
 from secondsite.agent.lab.engine.durable import check_id, write_all
-from secondsite.agent.lab.engine.errors import EngineError, PointInUse, UnknownClone
+from secondsite.agent.lab.engine.errors import EngineError, PointInUse, UnknownClone, UnknownPoint
 from secondsite.agent.lab.engine.receiver import Receiver, describe
 from secondsite.agent.lab.engine.retention import retention
 from secondsite.agent.lab.engine.types import BlockRef, CloneInfo, RecoveryPoint, utc_now
@@ -117,6 +117,7 @@ class TargetStore:
     def _reading(self, point_id: str) -> Iterator[dict[str, DiskView]]:
         """Views of a point that no merge can take away meanwhile."""
         with self._core.lock:
+            self._core.contents.offered(point_id)
             views = self._core.views(point_id)
             self._readers[point_id] += 1
         try:
@@ -155,6 +156,7 @@ class TargetStore:
 
     def apply_retention(self, now: datetime, keep_every_seconds: float, retention_seconds: float) -> list[str]:
         """Merge what `retention` gives up, oldest first; the ids of the points that are gone."""
+        self._merge_stale()
         points = self.points()
         pinned = {point.id for point in points if point.pinned}
         merged = []
@@ -164,6 +166,15 @@ class TargetStore:
                 self.merge(point_id)
                 merged.append(point_id)
         return merged
+
+    def _merge_stale(self) -> None:
+        """An adopted disk is the base of the point that completed it, and nothing by itself."""
+        with self._core.lock:
+            stale = [entry.point for entry in self._core.contents.points[:-1] if entry.stale]
+        for point_id in stale:
+            # Gone: a merge that an error had stopped was finished first.
+            with contextlib.suppress(PointInUse, UnknownPoint):
+                self.merge(point_id)
 
     # Clones
 
@@ -176,7 +187,7 @@ class TargetStore:
         with self._core.lock:
             standing = self._core.contents.clones.get(clone_id)
             if standing is None:
-                self._core.contents.position(point_id)
+                self._core.contents.offered(point_id)
                 prepare_folder(self._core.clone_folder(clone_id))
                 self._core.log(Cloned(clone=clone_id, point=point_id))
             elif standing != point_id:
