@@ -73,43 +73,46 @@ def test_a_stale_disk_is_the_head_but_no_point(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("move", [True, False])
 def test_killed_anywhere_it_goes_on(tmp_path: Path, move: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dies after each durable step in turn, and is called again."""
-    images = {name: tmp_path / f"{name}.raw" for name in ("a", "b")}
-    expected = {name: _image(path, seed) for seed, (name, path) in enumerate(images.items())}
+    """Dies before each durable step in turn, and is called again."""
     monkeypatch.setattr("secondsite.agent.lab.engine.adopt_disk.STEP_BLOCKS", 16)
     deaths = 0
-    for allowed in range(60):
-        left = allowed
-
-        def step() -> None:
-            nonlocal left
-            if left == 0:
-                raise Killed
-            left -= 1
-
-        def replace(path: Path, content: bytes) -> None:
-            step()
-            replace_file(path, content)
-
-        def sync(path: Path) -> None:
-            step()
-            sync_directory(path)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(adopting, "replace_file", replace)
-            patched.setattr(adopting, "sync_directory", sync)
-            try:
-                _adopt(tmp_path / "store", images, move=move)
-                break
-            except Killed:
-                deaths += 1
+    while _dies_and_goes_on(tmp_path / str(deaths), deaths, move, monkeypatch):
+        deaths += 1
     assert deaths > 10
-    _adopt(tmp_path / "store", images, move=move)
-    store = TargetStore(tmp_path / "store", "vm")
+
+
+def _dies_and_goes_on(folder: Path, steps: int, move: bool, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether it died; the point is whole afterwards."""
+    folder.mkdir()
+    images = {name: folder / f"{name}.raw" for name in ("a", "b")}
+    expected = {name: _image(path, seed) for seed, (name, path) in enumerate(images.items())}
+    left = iter(range(steps))
+
+    def replace(path: Path, content: bytes) -> None:
+        if next(left, None) is None:
+            raise Killed
+        replace_file(path, content)
+
+    def sync(path: Path) -> None:
+        if next(left, None) is None:
+            raise Killed
+        sync_directory(path)
+
+    died = False
+    with monkeypatch.context() as patched:
+        patched.setattr(adopting, "replace_file", replace)
+        patched.setattr(adopting, "sync_directory", sync)
+        try:
+            _adopt(folder / "store", images, move=move)
+        except Killed:
+            died = True
+    _adopt(folder / "store", images, move=move)
+    store = TargetStore(folder / "store", "vm")
     assert store.verify("p0") == []
-    for name, content in expected.items():
-        assert store.read_point("p0", name, 0, SIZE) == content
+    assert all(store.read_point("p0", name, 0, SIZE) == content for name, content in expected.items())
+    assert [path.exists() for path in images.values()] == [not move] * 2
     store.close()
+    return died
 
 
 def test_an_interrupted_adoption_is_not_taken_for_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
