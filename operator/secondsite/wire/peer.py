@@ -163,7 +163,10 @@ class Repaired(Message, frozen=True):
 
 
 class Problem(Message, frozen=True):
-    """An RFC 9457 problem. `head` comes with HeadConflict, `have` with FramesMissing, `generation` with StaleGeneration."""
+    """An RFC 9457 problem.
+
+    `head` comes with HeadConflict, `have` with FramesMissing, `generation` (the answering side's) with StaleGeneration.
+    """
 
     status: int
     code: str

@@ -46,6 +46,8 @@ class Committed(Event, frozen=True):
     damaged: bool = False
     consistency: Consistency = Consistency.CrashConsistent
     stale: bool = False
+    parent: str | None = None
+    """The point that the sender built on: it may know of no newer one yet, and retention may have merged it here."""
 
 
 class Promoted(Event, frozen=True):

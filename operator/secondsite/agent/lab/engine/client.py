@@ -11,7 +11,7 @@ import msgspec
 
 from secondsite.agent.lab.engine.bucket import TokenBucket
 from secondsite.agent.lab.engine.channel import Channel
-from secondsite.agent.lab.engine.errors import FramesMissing, HeadConflict, LinkError, PeerRefused
+from secondsite.agent.lab.engine.errors import FramesMissing, HeadConflict, LinkError, PeerRefused, StaleGeneration
 from secondsite.agent.lab.engine.frames import BuiltFrame
 from secondsite.wire.peer import (
     MAX_MESSAGE_BYTES,
@@ -212,6 +212,8 @@ def _error_of(problem: Problem) -> Exception:
         return LinkError(f"the other side ended the transfer: {problem.code}, {problem.detail}")
     if problem.code == "HeadConflict":
         return HeadConflict(problem.head, problem.detail)
+    if problem.code == "StaleGeneration":
+        return StaleGeneration(problem.generation, problem.detail)
     if problem.code == "FramesMissing" and problem.have is not None:
         return FramesMissing(problem.have, problem.detail)
     return PeerRefused(problem.status, problem.code, problem.detail)

@@ -48,7 +48,9 @@ class PrivateDisk:
         with self._lock:
             for block in range(*block_span(offset, len(view))):
                 start, end = max(offset, block * BLOCK_BYTES), min(offset + len(view), (block + 1) * BLOCK_BYTES)
-                content = self._block(block)
+                # What is overwritten as a whole need not be readable: so a guest mends a damaged block.
+                whole = end - start == min(BLOCK_BYTES, self.size - block * BLOCK_BYTES)
+                content = memoryview(bytearray(BLOCK_BYTES)) if whole else self._block(block)
                 content[start - block * BLOCK_BYTES : end - block * BLOCK_BYTES] = view[start - offset : end - offset]
                 write_all(self._fd, content, block * BLOCK_BYTES)
                 # Last: until now the block reads as it was, which an unfinished write may.

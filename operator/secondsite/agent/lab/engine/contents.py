@@ -36,6 +36,11 @@ class Contents:
         return self.points[-1].point if self.points else None
 
     @property
+    def stale(self) -> bool:
+        """Whether the head is an adopted disk that differs from what its name says."""
+        return bool(self.points) and self.points[-1].stale
+
+    @property
     def generation(self) -> int:
         terms = (self.open, self.points[-1] if self.points else None, self.promoted)
         return max(term.generation if term else 0 for term in terms)

@@ -35,6 +35,14 @@ class HeadConflict(PeerRefused):
         self.head = head
 
 
+class StaleGeneration(PeerRefused):
+    """The roles have changed: the other side is in a newer term, `generation` if it says so. Nothing may be sent."""
+
+    def __init__(self, generation: int | None, detail: str) -> None:
+        super().__init__(409, "StaleGeneration", detail)
+        self.generation = generation
+
+
 class FramesMissing(PeerRefused):
     """A PUT began beyond what is held. `have` says where to go on."""
 

@@ -6,8 +6,9 @@ from datetime import datetime
 from secondsite.agent.lab.engine.catalogue import Committed, Opened
 from secondsite.agent.lab.engine.core import StoreCore
 from secondsite.agent.lab.engine.durable import check_id
-from secondsite.agent.lab.engine.errors import HeadConflict, PeerRefused
+from secondsite.agent.lab.engine.errors import HeadConflict, PeerRefused, StaleGeneration
 from secondsite.agent.lab.engine.part import IncomingPart
+from secondsite.agent.lab.engine.stale import read_stale_page
 from secondsite.agent.lab.engine.types import RecoveryPoint
 from secondsite.wire.peer import CycleCommit, CycleCommitted, CycleKind, CycleOpen, CycleOpened, OpenCycle, PeerStatus
 
@@ -55,6 +56,7 @@ class Receiver:
                 head=contents.head,
                 open=OpenCycle(cycle=opened.cycle, parent=opened.parent, have=self._have()) if opened else None,
                 disks=dict(contents.sizes),
+                stale=contents.stale,
             )
 
     def open_cycle(self, message: CycleOpen) -> CycleOpened:
@@ -77,6 +79,14 @@ class Receiver:
                 raise PeerRefused(404, "UnknownDisk", f"VM {self._core.vm_id} has no disk {disk}")
             return replica.part
 
+    def stale_page(self, disk: str, first: int, count: int) -> bytes:
+        """Packed bits of blocks in which the adopted disk at the head differs from what its name says."""
+        with self._core.lock:
+            if not self._core.contents.stale:
+                head = self._core.contents.head
+                raise PeerRefused(409, "NotStale", f"the newest point here, {head}, is what its name says")
+            return read_stale_page(self._core.root, disk, first, count)
+
     def commit(self, cycle: str, message: CycleCommit) -> CycleCommitted:
         """Make the open cycle a recovery point, of all disks at once. Repeating it is harmless."""
         with self._core.lock:
@@ -93,10 +103,8 @@ class Receiver:
         check_id("cycle", message.cycle)
         if message.generation < contents.generation:
             detail = f"generation {message.generation} is over, {contents.generation} is here: roles have changed"
-            raise PeerRefused(409, "StaleGeneration", detail)
-        if contents.promoted is not None:
-            detail = f"this side became the primary in generation {contents.generation}: two sides may not both send"
-            raise PeerRefused(409, "StaleGeneration", detail)
+            raise StaleGeneration(contents.generation, detail)
+        self._refuse_promoted(message.generation)
         if message.kind is CycleKind.Seed:
             raise PeerRefused(422, "BadKind", "a seed is adopted where it lies, never sent")
         if message.parent != contents.head:
@@ -106,6 +114,15 @@ class Receiver:
             raise PeerRefused(409, "DiskSetChanged", f"disks {sizes} differ from those replicated, {contents.sizes}")
         if not 1 <= len(sizes) <= _MAX_DISKS or not all(0 < size <= _MAX_DISK_BYTES for size in sizes.values()):
             raise PeerRefused(422, "BadDisks", f"1 to {_MAX_DISKS} disks of up to 64 TiB are possible, not {sizes}")
+
+    def _refuse_promoted(self, generation: int) -> None:
+        promoted = self._core.contents.promoted
+        if promoted is not None:
+            detail = (
+                f"VM {self._core.vm_id} was failed over to this side in generation {promoted.generation}: nothing of "
+                f"generation {generation} is taken any more; demote that side, or cancel the failover here"
+            )
+            raise StaleGeneration(promoted.generation, detail)
 
     def _begin(self, message: CycleOpen) -> None:
         core = self._core
@@ -132,6 +149,7 @@ class Receiver:
         opened = self._core.contents.open
         if opened is None or opened.cycle != cycle:
             raise PeerRefused(409, "UnknownCycle", f"cycle {cycle} is not open here; open it first")
+        self._refuse_promoted(opened.generation)
         return opened
 
     def _commit(self, opened: Opened, message: CycleCommit) -> Committed:
@@ -153,6 +171,7 @@ class Receiver:
             freeze_time=opened.freeze_time,
             consistency=opened.consistency,
             durable_time=self._clock(),
+            parent=opened.parent,
             bytes=sum(replicas[name].layer_bytes(opened.cycle) for name in parts),
             sizes={name: plan.size for name, plan in opened.disks.items()},
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from secondsite.agent.lab.engine import routes_replicate
+from secondsite.agent.lab.engine import routes_replicate, routes_roles
 from secondsite.agent.lab.engine.channel import Channel, Headers
 from secondsite.agent.lab.engine.errors import (
     BadMessage,
@@ -16,17 +16,21 @@ from secondsite.agent.lab.engine.errors import (
     HeadConflict,
     LinkError,
     PeerRefused,
+    StaleGeneration,
 )
+from secondsite.agent.lab.engine.retired import PromotedAway
 from secondsite.agent.lab.engine.route import Request, Route
 from secondsite.agent.lab.engine.store import TargetStore
 from secondsite.wire.peer import ID_PATTERN, MAX_MESSAGE_BYTES, Message, Problem
 
+Stores = Callable[[str], TargetStore | PromotedAway | None]
+"""What there is of a VM, by its id."""
 Authorize = Callable[[Mapping[str, object] | None, str, str], str]
 Post = Callable[[str, str, bytes], Message]
 """Site that asks, VM, body. Raises PeerRefused."""
 
 # What the wire knows of one VM. A further module of routes adds itself here.
-_ROUTES: tuple[Route, ...] = (*routes_replicate.ROUTES,)
+_ROUTES: tuple[Route, ...] = (*routes_replicate.ROUTES, *routes_roles.ROUTES)
 _METHODS = frozenset({"GET", "POST", "PUT"})
 
 _PROBLEMS: dict[type[EngineError], tuple[int, str]] = {
@@ -40,9 +44,7 @@ _log = logging.getLogger(__name__)
 class Routes:
     """Serves one request after the other. Nothing that a peer sends can do more than get a problem for an answer."""
 
-    def __init__(
-        self, stores: Callable[[str], TargetStore | None], authorize: Authorize, posts: Mapping[str, Post]
-    ) -> None:
+    def __init__(self, stores: Stores, authorize: Authorize, posts: Mapping[str, Post]) -> None:
         self._stores = stores
         self._authorize = authorize
         self._posts = {re.compile(f"{re.escape(prefix)}({ID_PATTERN})"): post for prefix, post in posts.items()}
@@ -80,6 +82,8 @@ class Routes:
         store = self._stores(vm_id)
         if store is None:
             raise PeerRefused(404, "UnknownVM", f"no replica of VM {vm_id} here; enable replication first")
+        if isinstance(store, PromotedAway):
+            raise store.refusal()
         return store
 
 
@@ -93,7 +97,10 @@ def _problem_of(error: Exception) -> Problem:
     if isinstance(error, PeerRefused):
         head = error.head if isinstance(error, HeadConflict) else None
         have = error.have if isinstance(error, FramesMissing) else None
-        return Problem(status=error.status, code=error.code, detail=error.detail, head=head, have=have)
+        generation = error.generation if isinstance(error, StaleGeneration) else None
+        return Problem(
+            status=error.status, code=error.code, detail=error.detail, head=head, have=have, generation=generation
+        )
     status, code = next((answer for kind, answer in _PROBLEMS.items() if isinstance(error, kind)), (400, "BadRequest"))
     return Problem(status=status, code=code, detail=str(error))
 

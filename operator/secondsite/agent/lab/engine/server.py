@@ -5,13 +5,12 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from secondsite.agent.lab.engine.channel import Channel
 from secondsite.agent.lab.engine.errors import LinkError
-from secondsite.agent.lab.engine.routes import Authorize, Post, Routes
-from secondsite.agent.lab.engine.store import TargetStore
+from secondsite.agent.lab.engine.routes import Authorize, Post, Routes, Stores
 
 _MAX_CONNECTIONS = 256
 _TIMEOUT_SECONDS = 60.0
@@ -42,7 +41,7 @@ class DataServer:
         address: str,
         port: int,
         tls: ssl.SSLContext | None,
-        stores: Callable[[str], TargetStore | None],
+        stores: Stores,
         authorize: Authorize,
         posts: Mapping[str, Post] | None = None,
     ) -> None:

@@ -1,0 +1,103 @@
+"""What is left of a replica whose disks became a primary's: a word that says so to whoever still sends to it."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from secondsite.agent.lab.engine.durable import replace_file, sync_directory
+from secondsite.agent.lab.engine.errors import EngineError, StaleGeneration
+
+_RECORD = "promotion.json"
+
+
+class Promotion(msgspec.Struct, frozen=True, kw_only=True):
+    """`promotion.json`: what a promotion does, from the moment from which it can only go forward, and that it is done.
+
+    `chain` are the points up to `point`, oldest first, `newer` those after it, `lineage` the ids by which the other
+    side may call what it holds. `disks` are the files that become the primary's, `source_root` its tracking folder.
+    """
+
+    vm: str
+    point: str
+    clone: str
+    generation: int
+    chain: list[str]
+    newer: list[str]
+    lineage: list[str]
+    sizes: dict[str, int]
+    disks: dict[str, str]
+    source_root: str
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PromotedAway:
+    """Stands in the place of a store that is one no more (`DataServer`'s `stores`): every call gets StaleGeneration."""
+
+    vm_id: str
+    generation: int
+
+    def refusal(self) -> StaleGeneration:
+        detail = (
+            f"VM {self.vm_id} has been a primary here since generation {self.generation} and takes no replication; "
+            "demote the side that sends, or take this one's role away first"
+        )
+        return StaleGeneration(self.generation, detail)
+
+
+def promoted_away(store_root: Path) -> PromotedAway | None:
+    """What to answer for a store that was promoted, or is half promoted; None where there is no such thing."""
+    promotion = load_promotion(store_root)
+    return None if promotion is None else PromotedAway(promotion.vm, promotion.generation)
+
+
+def promotion_pending(store_root: Path) -> bool:
+    """Whether a kill interrupted a promotion here: then call `finish_promotion` before anything else."""
+    promotion = load_promotion(store_root)
+    return promotion is not None and not promotion.done
+
+
+def expect_not_promoted(store_root: Path) -> None:
+    """EngineError when the replica that was here became a primary."""
+    promotion = load_promotion(store_root)
+    if promotion is None:
+        return
+    if promotion.done:
+        remedy = "demote that primary to replicate to here again, or forget the promotion"
+    else:
+        remedy = "its promotion was interrupted: finish that"
+    raise EngineError(f"{store_root}: this replica became the primary in generation {promotion.generation}; {remedy}")
+
+
+def forget_promotion(store_root: Path) -> None:
+    """Make room for a new replica: senders of older generations are not refused any more. Fine when there is none.
+
+    EngineError while the promotion is not finished: the disks are still in here.
+    """
+    if promotion_pending(store_root):
+        raise EngineError(f"{store_root}: the promotion was interrupted and still has disks in here; finish it first")
+    if (store_root / _RECORD).exists():
+        for name in ("disks", "clones", "stale"):
+            shutil.rmtree(store_root / name, ignore_errors=True)
+        (store_root / "catalog.log").unlink(missing_ok=True)
+        (store_root / _RECORD).unlink()
+        sync_directory(store_root)
+
+
+def load_promotion(store_root: Path) -> Promotion | None:
+    """None where no replica was promoted."""
+    path = store_root / _RECORD
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Promotion)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise EngineError(
+            f"{path} cannot be read ({error}); the disks of the VM lie beside it, or are a primary's"
+        ) from error
+
+
+def save_promotion(store_root: Path, promotion: Promotion) -> None:
+    replace_file(store_root / _RECORD, msgspec.json.encode(promotion))
