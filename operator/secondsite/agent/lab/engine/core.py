@@ -11,6 +11,7 @@ from secondsite.agent.lab.engine.catalogue import Catalogue, Event, Merged, Merg
 from secondsite.agent.lab.engine.contents import Contents, fold
 from secondsite.agent.lab.engine.durable import check_id, lock_directory, make_directories, make_directory
 from secondsite.agent.lab.engine.replica import ReplicaDisk
+from secondsite.agent.lab.engine.retired import expect_not_promoted
 from secondsite.agent.lab.engine.view import DiskView
 
 # A log this much longer than what it says is rewritten.
@@ -31,6 +32,7 @@ class StoreCore:
         self._directory_lock = lock_directory(root)
         try:
             expect_no_adoption(root)
+            expect_not_promoted(root)
             self._catalogue = Catalogue(root / "catalog.log")
             self.contents: Contents = fold(self._catalogue.events)
             self._lines = len(self._catalogue.events)
