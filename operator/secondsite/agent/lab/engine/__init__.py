@@ -6,6 +6,7 @@ A handful of verbs on disks, all blocking and thread-safe. It knows nothing of K
 from secondsite.agent.lab.engine.bucket import TokenBucket
 from secondsite.agent.lab.engine.client import PeerClient
 from secondsite.agent.lab.engine.clone import Clone
+from secondsite.agent.lab.engine.codec import Compression
 from secondsite.agent.lab.engine.disk import SourceDisk
 from secondsite.agent.lab.engine.errors import (
     DamagedBlock,
@@ -22,6 +23,7 @@ from secondsite.agent.lab.engine.errors import (
     UnknownClone,
     UnknownPoint,
 )
+from secondsite.agent.lab.engine.link import Link
 from secondsite.agent.lab.engine.retention import retention
 from secondsite.agent.lab.engine.routes import Authorize, Post
 from secondsite.agent.lab.engine.server import DataServer
@@ -43,6 +45,7 @@ __all__ = [
     "BlockRef",
     "Clone",
     "CloneInfo",
+    "Compression",
     "Consistency",
     "CycleKind",
     "CycleResult",
@@ -51,6 +54,7 @@ __all__ = [
     "EngineError",
     "Freeze",
     "HeadConflict",
+    "Link",
     "LinkError",
     "MapNotTrusted",
     "PeerClient",

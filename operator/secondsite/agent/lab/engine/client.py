@@ -4,17 +4,21 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TypeVar
 
 import msgspec
 
 from secondsite.agent.lab.engine.bucket import TokenBucket
 from secondsite.agent.lab.engine.channel import Channel
+from secondsite.agent.lab.engine.codec import Compression, LinkSpeed, choose_level
 from secondsite.agent.lab.engine.errors import FramesMissing, HeadConflict, LinkError, PeerRefused, StaleGeneration
 from secondsite.agent.lab.engine.frames import BuiltFrame
+from secondsite.agent.lab.engine.link import Link
 from secondsite.wire.peer import (
     MAX_MESSAGE_BYTES,
+    Codec,
     CycleCommit,
     CycleCommitted,
     CycleOpen,
@@ -37,6 +41,7 @@ class PeerClient:
 
     `tls` None is for tests and benchmarks. `verify_peer` sees the certificate of each connection, as `getpeercert`
     gives it, and raises PeerRefused for a stranger. `dial` replaces the plain TCP connection (faults of the link).
+    All clients of one peer share one `link`, and all of a site one `bucket`. `compression` may be changed at any time.
     """
 
     def __init__(
@@ -50,8 +55,12 @@ class PeerClient:
         timeout_seconds: float = 30,
         verify_peer: Callable[[Mapping[str, object]], None] | None = None,
         dial: Callable[[], socket.socket] | None = None,
+        compression: Compression = Compression.Auto,
+        link: Link | None = None,
     ) -> None:
         self.bucket = bucket or TokenBucket()
+        self.link = link or Link()
+        self.compression = compression
         self._address = (host, port)
         self._tls = tls
         self._server_name = server_name or host
@@ -64,6 +73,12 @@ class PeerClient:
         with self.session() as peer:
             return peer.status(vm_id)
 
+    def level(self, codecs: Collection[str]) -> int | None:
+        """How to compress the next frame for a peer that knows `codecs`: a zstd level; None: not at all."""
+        if self.compression is Compression.Off or Codec.Zstd not in codecs:
+            return None
+        return choose_level(self.link.speed.rate, self.bucket.rate)
+
     def post(self, path: str, message: Message, answer: type[Answer]) -> Answer:
         """A message beside replication (`DataServer`'s `posts`). LinkError, PeerRefused."""
         with self.session() as peer:
@@ -72,7 +87,7 @@ class PeerClient:
     @contextlib.contextmanager
     def session(self) -> Iterator["PeerSession"]:
         """One connection, from its first use to the end of the block."""
-        peer = PeerSession(self.open_channel, f"{self._address[0]}:{self._address[1]}")
+        peer = PeerSession(self.open_channel, f"{self._address[0]}:{self._address[1]}", self.link.speed)
         try:
             yield peer
         finally:
@@ -108,9 +123,10 @@ class PeerClient:
 class PeerSession:
     """Requests on one connection, one after the other. After a LinkError it is of no more use."""
 
-    def __init__(self, connect: Callable[[], Channel], host: str) -> None:
+    def __init__(self, connect: Callable[[], Channel], host: str, speed: LinkSpeed) -> None:
         self._connect = connect
         self._host = host
+        self._speed = speed
         self._channel: Channel | None = None
 
     def status(self, vm_id: str) -> PeerStatus:
@@ -130,7 +146,7 @@ class PeerSession:
         channel = self._opened()
         path = f"/v1/vms/{vm_id}/cycles/{cycle}/disks/{disk}/frames?from={first}"
         channel.send(f"PUT {path} HTTP/1.1\r\nhost: {self._host}\r\ntransfer-encoding: chunked\r\n\r\n".encode())
-        return FrameStream(channel)
+        return FrameStream(channel, self._speed)
 
     def abort(self) -> None:
         """End the connection from another thread."""
@@ -158,30 +174,40 @@ class PeerSession:
 class FrameStream:
     """A PUT under way."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, speed: LinkSpeed) -> None:
         self._channel = channel
+        self._speed = speed
+        self._sending_seconds = 0.0
 
     def send(self, frame: BuiltFrame, bucket: TokenBucket, stop: threading.Event, sent: Sent) -> None:
         """Send one frame as one chunk, slice by slice as the bucket allows. An early answer is raised as its error.
 
-        `sent` hears of each slice: bytes of blocks, bytes on the wire.
+        `sent` hears of each slice: bytes of blocks, bytes on the wire. Together the former are the frame's data blocks.
         """
+        self._sending_seconds, waiting = 0.0, self._channel.unsent_bytes
         head = b"%x\r\n" % frame.size + frame.head
         self._send_piece(head, bucket, stop)
         sent(0, len(head))
-        for piece in frame.payload:
-            step = bucket.slice_bytes
-            for start in range(0, len(piece), step):
-                part = piece[start : start + step]
-                self._send_piece(part, bucket, stop)
-                sent(len(part), len(part))
-        self._channel.send(b"\r\n")
+        reported, stored, size = 0, 0, frame.payload_size
+        for part in _slices(frame.payload, bucket):
+            self._send_piece(part, bucket, stop)
+            stored += len(part)
+            held = frame.raw_bytes * stored // size
+            sent(held - reported, len(part))
+            reported = held
+        self._send_piece(b"\r\n", bucket, stop)
+        sent(0, len(b"\r\n"))
+        # What our own buffer took has gone nowhere yet: a link may be slow although sending to it took no time.
+        gone = len(head) + size - (self._channel.unsent_bytes - waiting)
+        self._speed.note(max(0, gone), self._sending_seconds)
 
     def _send_piece(self, piece: bytes | memoryview, bucket: TokenBucket, stop: threading.Event) -> None:
         bucket.take(len(piece), stop)
         if self._channel.answer_waits():
             self.finish_early()
+        started = time.monotonic()
         self._channel.send(piece)
+        self._sending_seconds += time.monotonic() - started
 
     def finish_early(self) -> None:
         read_answer(self._channel, FramesHeld)
@@ -193,6 +219,16 @@ class FrameStream:
         return read_answer(self._channel, FramesHeld).have
 
 
+def _slices(payload: list[memoryview], bucket: TokenBucket) -> Iterator[memoryview]:
+    """What to ask the bucket for at a time; its rate may change meanwhile."""
+    for piece in payload:
+        start = 0
+        while start < len(piece):
+            part = piece[start : start + bucket.slice_bytes]
+            yield part
+            start += len(part)
+
+
 def read_answer(channel: Channel, answer: type[Answer]) -> Answer:
     """The answer to a request, or its problem as an error."""
     start, headers = channel.read_head()
@@ -202,7 +238,7 @@ def read_answer(channel: Channel, answer: type[Answer]) -> Answer:
         if len(words) >= 2 and words[1] in {"200", "201"}:
             return msgspec.json.decode(body, type=answer)
         problem = msgspec.json.decode(body, type=Problem)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise LinkError(f"answer {start[:80]!r} cannot be read: {error}") from error
     raise _error_of(problem)
 

@@ -43,6 +43,7 @@ class CycleRun:
         self._plans: dict[str, Blocks] = {name: tracker.plan() for name, tracker in trackers.items()}
         self._have = dict.fromkeys(trackers, 0)
         self._meter = Meter()
+        self._codecs: tuple[str, ...] = ()
         self._committed = False
         self._start_bytes = 0
 
@@ -65,15 +66,16 @@ class CycleRun:
             disks=disks,
         )
         try:
-            with self._client.session() as peer:
-                have = peer.open_cycle(self._vm_id, message).have
+            with self._client.link.turn(self._stop), self._client.session() as peer:
+                opened = peer.open_cycle(self._vm_id, message)
         except HeadConflict as conflict:
             # We died between its commit and our knowing of it.
             self._committed = conflict.head == self.cycle.cycle
             if not self._committed:
                 raise
             return True
-        return self._take_up(have)
+        self._codecs = opened.codecs
+        return self._take_up(opened.have)
 
     def _take_up(self, have: Mapping[str, int]) -> bool:
         for name, plan in self._plans.items():
@@ -87,7 +89,7 @@ class CycleRun:
 
     def finish(self) -> datetime:
         """Stream what is missing and commit: when the point became durable."""
-        with self._client.session() as peer:
+        with self._client.link.turn(self._stop), self._client.session() as peer:
             if not self._committed:
                 self._stream(peer)
             return peer.commit(self._vm_id, self.cycle.cycle, self._commit_message()).durable_time
@@ -139,11 +141,18 @@ class CycleRun:
                 blocks = plan[sequence * FRAME_BLOCKS : (sequence + 1) * FRAME_BLOCKS]
                 content = buffer[: len(blocks) * BLOCK_BYTES]
                 tracker.read_frozen(blocks, content)
-                frame = build_frame(blocks, content, sequence=sequence, generation=self._generation, cycle=digest)
+                frame = build_frame(
+                    blocks,
+                    content,
+                    sequence=sequence,
+                    generation=self._generation,
+                    cycle=digest,
+                    level=self._client.level(self._codecs),
+                )
                 tracker.remember(blocks, frame.digests)
                 stream.send(frame, self._client.bucket, self._halt, self._meter.add)
                 # Zero blocks, which went without payload.
-                self._meter.add(len(content) - frame.payload_size, 0)
+                self._meter.add(len(content) - frame.raw_bytes, 0)
             self._acknowledge({name: stream.finish()})
 
     def _acknowledge(self, have: Mapping[str, int]) -> None:
