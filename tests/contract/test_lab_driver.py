@@ -13,7 +13,7 @@ import yaml
 
 from secondsite.wire.agent import NO_FENCE
 from secondsite.wire.agent import Settings as SiteSettings
-from secondsite.wire.arguments import AdapterPlan, ConfigureReplica, Settings, UpdateSettings
+from secondsite.wire.arguments import AdapterPlan, ConfigureReplica, UpdateSettings
 from secondsite.wire.facts import Relation
 from secondsite.wire.inventory import VM, Network, Pool, Site
 from secondsite.wire.operations import Verb
@@ -203,14 +203,6 @@ async def test_settings_change_without_protecting_anew(pair: LabPair) -> None:
     settings = pair.target.relation().settings
     assert settings is not None
     assert settings.interval_seconds == 30
-
-
-async def test_app_consistent_points_are_said_not_to_be_built(pair: LabPair) -> None:
-    wish = Settings(interval_seconds=30, app_consistent_interval_hours=4, rpo_target_seconds=90)
-    await pair.protect(settings=wish)
-    fact = pair.target.relation()
-    assert "app-consistent-not-implemented" in fact.health_reasons
-    assert "NotImplemented" in fact.message
 
 
 async def test_retention_hours_zero_keeps_only_the_latest_point(pair: LabPair) -> None:

@@ -170,7 +170,7 @@ class LabPair:
             "owner": OWNER,
             "port": self.port,
             "storage": (StoragePair(source="Gold", target="Silver"),),
-            "hurry": HURRY,
+            "hurry": self.source.options["hurry"],
         }
         return AssociationWish(**(fields | changes))
 

@@ -38,7 +38,7 @@ START = datetime(2026, 3, 1, 9, tzinfo=UTC)
         ({"missed_percent": 20}, "Normal", ()),
         ({"missed_percent": 20.1}, "Warning", ("missed-over-20-percent",)),
         ({"latency_seconds": 301}, "Warning", ("latency-over-5-minutes",)),
-        ({"app_consistent_wanted": True}, "Warning", ("app-consistent-not-implemented",)),
+        ({"unquiesced": True}, "Warning", ("app-consistent-failed",)),
         ({"state": "Disabled"}, "NotApplicable", ()),
         (
             {"state": "Error", "missed_percent": 90},

@@ -123,11 +123,6 @@ def test_a_budget_that_no_site_keeps_is_not_made_up() -> None:
     assert "rpoBudget" not in status(seen(w.at(NOW), w.target_half(seconds_outside_rpo=None)))
 
 
-def test_a_setting_beyond_the_driver_says_so() -> None:
-    made = seen(w.target_half(health_reasons=("app-consistent-not-implemented",)))
-    assert condition(made, "SettingsApplied") == ("False", "NotImplemented")
-
-
 def test_the_budget_counts_the_days_of_its_window() -> None:
     days = (("2026-10-01", 6000), ("2026-11-20", 61), ("2026-11-21", 60))
     made = seen(w.at(NOW), w.target_half(seconds_outside_rpo=days))
@@ -201,6 +196,30 @@ def test_a_critical_half_is_an_error_with_its_causes() -> None:
     made = seen(w.source_half(health="Critical", health_reasons=("cannot-deliver",), message="no route"))
     [error] = status(made)["errors"]
     assert (error["code"], error["causes"]) == ("ReplicationCritical", ["cannot-deliver"])
+
+
+def test_a_guest_that_cannot_be_quiesced_is_an_error_and_the_vm_is_protected_all_the_same() -> None:
+    said = {"health": "Warning", "health_reasons": ("app-consistent-failed",), "message": "VSS_E_BAD_STATE"}
+    made = seen(w.source_half(**said))
+    [error] = status(made)["errors"]
+    assert (error["code"], error["site"], error["message"]) == ("AppConsistentFailed", "newyork", "VSS_E_BAD_STATE")
+    assert "VSS writers" in error["recommendedAction"]
+    assert condition(made, "Protected")[0] == condition(made, "SettingsApplied")[0] == "True"
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"), [("CrashConsistent", "Regular"), ("AppConsistent", "ApplicationConsistent")]
+)
+def test_the_type_of_the_newest_point_and_when_the_last_guest_stood_still(told: str, shown: str) -> None:
+    clean = NOW - timedelta(minutes=50)
+    made = seen(
+        w.at(NOW),
+        w.source(skew=timedelta(seconds=10)),
+        point(40, type=told),
+        w.target_half(newest_app_consistent_time=clean, point_count=2),
+    )
+    assert status(made)["lastRecoveryPoint"]["type"] == shown
+    assert status(made)["recoveryPoints"]["newestAppConsistentTime"] == "2026-11-21T11:09:50Z"
 
 
 def test_the_initial_copy_shows_its_progress() -> None:

@@ -9,10 +9,13 @@ from typing import Any
 from secondsite.agent.lab import datacentre
 from secondsite.agent.lab.engine import RecoveryPoint, UnknownPoint
 from secondsite.agent.lab.estate import Estate
+from secondsite.agent.lab.guest_journal import JournalState, read_journal
 from secondsite.agent.lab.guests import Guest, disk_ids
 from secondsite.agent.lab.layout import Record
 from secondsite.agent.lab.replica import ReplicaStore
 from secondsite.agent.lab.truth import Evidence, Read, newest_record, replay
+
+Found = tuple[int, int, JournalState]
 
 
 class Answers:
@@ -21,7 +24,7 @@ class Answers:
     def __init__(self, estate: Estate) -> None:
         self._estate = estate
         # A point never changes, and reading its log costs a megabyte of verified blocks.
-        self._known: dict[str, dict[str, tuple[int, int]]] = {}
+        self._known: dict[str, dict[str, Found]] = {}
 
     def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
         known = {"status": self._status, "truth": self._truth, "replay": self._replay, "crash": self._crash}
@@ -66,7 +69,7 @@ class Answers:
         self._known[vm_id] = known = {point.id: known[point.id] for point in points if point.id in known}
         for point in points:
             try:
-                sequence, time_ns = _newest(known, store, point)
+                sequence, time_ns, journal = _newest(known, store, point)
             except UnknownPoint:
                 continue
             found.append(
@@ -75,6 +78,8 @@ class Answers:
                     "sourceTime": point.freeze_time.isoformat(),
                     "sequence": sequence,
                     "time": _time(time_ns) if sequence else None,
+                    "consistency": point.consistency,
+                    "journal": journal,
                 }
             )
         return found
@@ -94,11 +99,13 @@ class Answers:
         return {}
 
 
-def _newest(known: dict[str, tuple[int, int]], store: ReplicaStore, point: RecoveryPoint) -> tuple[int, int]:
-    """Number and time of the newest write in a point."""
+def _newest(known: dict[str, Found], store: ReplicaStore, point: RecoveryPoint) -> Found:
+    """Number and time of the newest write in a point, and what its journal says."""
     if point.id not in known:
-        record = newest_record(_reader(store, point.id, min(store.store.disks)))
-        known[point.id] = (record.sequence, record.time_ns) if record else (0, 0)
+        reader = _reader(store, point.id, min(store.store.disks))
+        record = newest_record(reader)
+        journal = read_journal(reader).state
+        known[point.id] = (record.sequence, record.time_ns, journal) if record else (0, 0, journal)
     return known[point.id]
 
 
@@ -114,7 +121,12 @@ def _reader(store: ReplicaStore, point: str, disk: str) -> Read:
 
 
 def _evidence(evidence: Evidence) -> dict[str, Any]:
-    return {"sequence": evidence.sequence, "identical": not evidence.faults, "faults": list(evidence.faults)}
+    return {
+        "sequence": evidence.sequence,
+        "identical": not evidence.faults,
+        "faults": list(evidence.faults),
+        "journal": evidence.journal,
+    }
 
 
 def _record(record: Record | None) -> dict[str, Any] | None:

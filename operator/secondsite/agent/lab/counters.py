@@ -21,6 +21,8 @@ class Window(msgspec.Struct, frozen=True):
     bytes_max: int = 0
     latency_total: float = 0
     latency_max: float = 0
+    quiesce_failures: int = 0
+    """Cycles that should have been application-consistent and are not."""
 
     def delivered(self, size: int, seconds: float, interval: float) -> Window:
         """One more cycle; late means that intervals passed without one."""
@@ -37,6 +39,10 @@ class Window(msgspec.Struct, frozen=True):
     def failed(self) -> Window:
         """One attempt that came to nothing: an error, and a missed cycle."""
         return msgspec.structs.replace(self, errors=self.errors + 1, missed=self.missed + 1)
+
+    def not_quiesced(self) -> Window:
+        """A cycle was delivered, but its guest could not be quiesced (Hyper-V counts failures of VSS apart)."""
+        return msgspec.structs.replace(self, quiesce_failures=self.quiesce_failures + 1)
 
     @property
     def missed_percent(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +14,7 @@ from secondsite import logs
 from secondsite.agent.driver import SiteContext
 from secondsite.agent.lab import datacentre
 from secondsite.agent.lab.clock import LabClock
-from secondsite.agent.lab.engine import EngineError, PeerClient, TargetStore, TokenBucket
+from secondsite.agent.lab.engine import EngineError, Link, PeerClient, TargetStore, TokenBucket
 from secondsite.agent.lab.guests import Guest, disk_id
 from secondsite.agent.lab.halves import Halves
 from secondsite.agent.lab.primary import Primary
@@ -59,6 +60,7 @@ class Estate:
         self.guests: dict[str, Guest] = {}
         self.primaries: dict[str, Primary] = {}
         self.stores: dict[str, ReplicaStore] = {}
+        self._links: defaultdict[str, Link] = defaultdict(Link)
         self._keep_every_cycle = keep_every_cycle
         self._changed = changed
         self._lock = threading.RLock()
@@ -98,7 +100,9 @@ class Estate:
                     raise EngineError(f"VM {half.vm_name} is replicated, but not in {self.path.name} any more")
                 disks = {slot_id(slot): guest.disks[slot_id(slot)] for slot in half.disks}
                 root = self._tracking(half.vm_id)
-                self.primaries[half.vm_id] = Primary(half.vm_id, root, disks, self.halves, self.clock, self.client)
+                self.primaries[half.vm_id] = Primary(
+                    half.vm_id, root, disks, self.halves, self.clock, self.client, guest.quiesced
+                )
             return self.primaries[half.vm_id]
 
     def close_primary(self, vm_id: str) -> None:
@@ -161,7 +165,7 @@ class Estate:
 
     def dial(self, site: str, address: str, port: int) -> PeerClient:
         """Dials the data port of a site."""
-        return PeerClient(address, port, self.context.tls.dialler(site), bucket=self.bucket)
+        return PeerClient(address, port, self.context.tls.dialler(site), bucket=self.bucket, link=self._links[site])
 
     def configure(self, settings: SiteSettings) -> None:
         """Take over the site's own settings, durably."""

@@ -22,7 +22,8 @@ class Sight:
     latency_seconds: float | None
     failing: bool
     """The last attempt failed, and it was a repeated one."""
-    app_consistent_wanted: bool = False
+    unquiesced: bool = False
+    """The last application-consistent cycle that was wanted became a crash-consistent one, within the window."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ _TEXTS = {
     "behind-over-one-hour": "Nothing was replicated for more than an hour of the monitoring clock",
     "missed-over-20-percent": "More than the allowed share of replication cycles was missed",
     "latency-over-5-minutes": "Cycles take longer than the allowed average latency",
-    "app-consistent-not-implemented": "Application-consistent points were asked for: NotImplemented in this version",
+    "app-consistent-failed": "The guest could not be quiesced: the recovery point is only crash-consistent",
 }
 
 
@@ -93,6 +94,6 @@ def _warning(sight: Sight, limits: Limits) -> list[str]:
         found.append("missed-over-20-percent")
     if sight.latency_seconds is not None and sight.latency_seconds > limits.latency_seconds:
         found.append("latency-over-5-minutes")
-    if sight.app_consistent_wanted:
-        found.append("app-consistent-not-implemented")
+    if sight.unquiesced:
+        found.append("app-consistent-failed")
     return found

@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from secondsite import logs
-from secondsite.agent.lab import counters
+from secondsite.agent.lab import consistency, counters
 from secondsite.agent.lab.clock import LabClock
 from secondsite.agent.lab.engine import (
+    Compression,
     CycleResult,
     EngineError,
     HeadConflict,
@@ -20,6 +21,7 @@ from secondsite.agent.lab.engine import (
     PeerClient,
     PeerRefused,
     Progress,
+    Quiesce,
     ReplicationSource,
     SourceDisk,
     Stopped,
@@ -34,7 +36,8 @@ Dial = Callable[[Half], PeerClient]
 
 
 class Primary:
-    """Tracks the disks of one VM and sends what changed. `dial` makes a client for the peer that the half names.
+    """Tracks the disks of one VM and sends what changed. `dial` makes a client for the peer that the half names,
+    `quiesce` holds the guest at rest.
 
     Tracking begins with initial replication and goes on in every state but `Disabled`, so that a suspended VM knows
     what it owes.
@@ -48,6 +51,7 @@ class Primary:
         halves: Halves,
         clock: LabClock,
         dial: Dial,
+        quiesce: Quiesce,
     ) -> None:
         self.vm_id = vm_id
         self._root = root
@@ -55,6 +59,8 @@ class Primary:
         self._halves = halves
         self._clock = clock
         self._dial = dial
+        self._quiesce = quiesce
+        self._client: PeerClient | None = None
         self._source: ReplicationSource | None = None
         self._source_lock = threading.Lock()
         self._busy = threading.Lock()
@@ -76,8 +82,15 @@ class Primary:
 
     def wake(self) -> None:
         """Look again: the half or its settings have changed."""
+        self._set_compression()
         with self._news:
             self._news.notify_all()
+
+    def _set_compression(self) -> None:
+        """By the setting as it is now, in a running cycle too: it may take hours."""
+        half, client = self._halves.get(self.vm_id), self._client
+        if half is not None and client is not None:
+            client.compression = Compression.Auto if half.settings.compression else Compression.Off
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
@@ -178,8 +191,11 @@ class Primary:
         started = self._clock.now()
         if self._source is None:
             return
+        quiesce = self._quiesce if consistency.wanted(half, self._clock, started) else None
+        self._client = self._dial(half)
+        self._set_compression()
         try:
-            result = self._source.run_cycle(self._dial(half), stop=self._stop)
+            result = self._source.run_cycle(self._client, stop=self._stop, quiesce=quiesce)
         except Stopped:
             return
         except (MapNotTrusted, HeadConflict) as error:
@@ -199,11 +215,16 @@ class Primary:
         # From the freeze on, by one clock: the peer's may be wrong.
         seconds = max(0.0, (now - result.freeze_time).total_seconds())
         window = counters.current(half.window, now, self._clock.monitoring_seconds)
+        if half.initial_done:
+            window = window.delivered(result.bytes, seconds, self._interval(half))
+        if result.quiesce_error is not None:
+            _log.warning("the guest could not be quiesced", vm=half.vm_name, error=result.quiesce_error)
+            window = window.not_quiesced()
         first = {} if half.initial_done else {"initial_done": True, "initial_total_bytes": result.bytes}
         self._halves.step(
             self.vm_id,
             Event.CYCLE_DONE if half.initial_done else Event.INITIAL_DONE,
-            window=window.delivered(result.bytes, seconds, self._interval(half)) if half.initial_done else window,
+            window=window,
             failures=0,
             failure="",
             retry_time=None,
@@ -212,6 +233,7 @@ class Primary:
             last_cycle_seconds=seconds,
             last_cycle_bytes=result.bytes,
             cycles=half.cycles + 1,
+            **consistency.noted(result),
             **first,
         )
 

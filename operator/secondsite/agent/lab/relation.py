@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from secondsite.agent.lab import counters
+from secondsite.agent.lab import consistency, counters
 from secondsite.agent.lab.clock import LabClock
-from secondsite.agent.lab.engine import Progress, RecoveryPoint
+from secondsite.agent.lab.engine import Consistency, Progress, RecoveryPoint
 from secondsite.agent.lab.health import Limits, Sight, Verdict, judge
 from secondsite.agent.lab.state import Half, Replica
-from secondsite.wire.facts import Point, Relation
+from secondsite.wire.facts import Point, PointType, Relation
 from secondsite.wire.peer import CycleKind
+
+_TYPES: dict[Consistency, PointType] = {
+    Consistency.CrashConsistent: "CrashConsistent",
+    Consistency.ApplicationConsistent: "AppConsistent",
+}
 
 
 def point_fact(vm_name: str, point: RecoveryPoint) -> Point:
@@ -19,6 +24,7 @@ def point_fact(vm_name: str, point: RecoveryPoint) -> Point:
     return Point(
         id=point.id,
         source_time=point.freeze_time,
+        type=_TYPES[point.consistency],
         name=f"{vm_name} {point.freeze_time.isoformat(timespec='milliseconds').replace('+00:00', 'Z')}",
     )
 
@@ -55,6 +61,7 @@ def replica_fact(
     """The replica's half."""
     verdict = _verdict(half, clock, now)
     facts = [point_fact(half.vm_name, point) for point in points]
+    quiesced = consistency.newest(points)
     return Relation(
         vm_id=half.vm_id,
         vm_name=half.vm_name,
@@ -76,6 +83,7 @@ def replica_fact(
         newest_point=facts[-1] if facts else None,
         point_count=len(facts),
         oldest_point_time=facts[0].source_time if facts else None,
+        newest_app_consistent_time=quiesced.freeze_time if quiesced else None,
         # Only the primary knows what is unsent: Hyper-V's replica says 0.
         pending_bytes=0,
         cycles=half.cycles,
@@ -111,7 +119,7 @@ def _verdict(half: Half, clock: LabClock, now: datetime) -> Verdict:
         missed_percent=window.missed_percent,
         latency_seconds=window.average_latency,
         failing=half.failures > 1,
-        app_consistent_wanted=half.settings.app_consistent_interval_hours > 0,
+        unquiesced=consistency.failing(half, window),
     )
     knobs = clock.knobs
     # Staleness is an interval and hurries; how long a cycle really takes does not.
@@ -120,4 +128,5 @@ def _verdict(half: Half, clock: LabClock, now: datetime) -> Verdict:
 
 
 def _message(half: Half, verdict: Verdict) -> str:
-    return ". ".join(filter(None, (verdict.message, half.failure)))
+    unquiesced = half.quiesce_failure if "app-consistent-failed" in verdict.reasons else ""
+    return ". ".join(filter(None, (verdict.message, half.failure, unquiesced)))

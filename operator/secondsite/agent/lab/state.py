@@ -43,6 +43,11 @@ class Half(Document, frozen=True):
     last_cycle_seconds: float | None = None
     last_cycle_bytes: int = 0
     cycles: int = 0
+    # The primary's side: freezes of the newest application-consistent point, and of the last attempt at one.
+    app_consistent_time: datetime | None = None
+    quiesce_time: datetime | None = None
+    quiesce_failure: str = ""
+    """Why the last attempt came to nothing; empty after a success."""
     initial_done: bool = False
     initial_total_bytes: int | None = None
     # The primary's side: where the peer takes data.

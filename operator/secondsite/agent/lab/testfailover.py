@@ -9,7 +9,7 @@ from typing import cast
 import msgspec
 
 from secondsite.agent.driver import Command
-from secondsite.agent.lab import inventory
+from secondsite.agent.lab import consistency, inventory
 from secondsite.agent.lab.engine import EngineError, RecoveryPoint, UnknownPoint
 from secondsite.agent.lab.estate import Estate, slot_id
 from secondsite.agent.lab.probe import Answer, probe
@@ -145,14 +145,10 @@ class TestFailovers:
 
 def _choose(vm_name: str, points: list[RecoveryPoint], wish: arguments.StartTestFailover) -> RecoveryPoint:
     """The recovery point that is asked for. Raises Refusal where there is none."""
-    if wish.recovery_point == "LatestAppConsistent":
-        raise Refusal(
-            Code.NOT_FOUND,
-            f"{vm_name} has no application-consistent recovery point: NotImplemented in this version",
-            remedy="Test with the latest point.",
-        )
+    quiesced = consistency.newest(points)
     fitting = {
         "Latest": points,
+        "LatestAppConsistent": [quiesced] if quiesced else [],
         "At": [point for point in points if wish.time and point.freeze_time <= wish.time],
         "Named": [point for point in points if wish.name in (point.id, point_fact(vm_name, point).name)],
     }[wish.recovery_point]

@@ -10,7 +10,6 @@ from secondsite.plan.protectedvm.readiness import place
 from secondsite.plan.protectedvm.view import View
 
 TYPE = ProtectedVMCondition.SETTINGS_APPLIED
-_MISSING = "-not-implemented"
 _REQUESTS = {
     "synchronize": "synchronize",
     "resynchronize": "resynchronize",
@@ -91,17 +90,6 @@ def _disks(view: View) -> Finding | None:
     return finding(TYPE, False, CommonReason.NOT_IMPLEMENTED, message)
 
 
-def _beyond_the_driver(view: View) -> Finding | None:
-    """A setting that a site took over but cannot carry out says so among the reasons of its health."""
-    for half, site in zip((view.source, view.target), view.picture.site_names, strict=True):
-        missing = [reason for reason in half.health_reasons if reason.endswith(_MISSING)] if half is not None else []
-        if missing:
-            features = named(reason.removesuffix(_MISSING) for reason in missing)
-            message = f"Site {site} has the settings, but this version of its driver cannot do: {features}."
-            return finding(TYPE, False, CommonReason.NOT_IMPLEMENTED, message)
-    return None
-
-
 def _different(view: View) -> Finding | None:
     wanted = view.picture.settings
     sites = zip((view.source, view.target), view.picture.site_names, strict=True)
@@ -132,7 +120,6 @@ _CHAIN = (
     _storage,
     _requests,
     _disks,
-    _beyond_the_driver,
     _different,
     _adapters,
     _suspension,

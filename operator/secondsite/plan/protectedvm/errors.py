@@ -15,12 +15,13 @@ _ACTIONS = {
     "WaitingForStartResynchronize": "Run Resume-VMReplication -Resynchronize at the source's host.",
     "Suspended": "Set spec.replication to Enabled to go on.",
 }
+_UNQUIESCED = "app-consistent-failed"
 _SHOWN_KINDS = frozenset({"Refused", "SiteRefused", "Bug", "SiteUnreachable"})
 
 
 def errors(view: View) -> tuple[Problem, ...]:
     """What stands in the way, each once."""
-    found = (*_troubles(view), *obstacles(view), *_failures(view), *_critical(view))
+    found = (*_troubles(view), *obstacles(view), *_failures(view), *_critical(view), *_unquiesced(view))
     unique = {(each.code, each.site, each.message): each for each in found}
     return tuple(unique.values())[:_KEPT]
 
@@ -50,6 +51,14 @@ def _critical(view: View) -> Iterator[Problem]:
     for half, site in zip((view.source, view.target), view.picture.site_names, strict=True):
         if half is not None and half.health == "Critical":
             yield Problem("ReplicationCritical", half.message or half.state, _action(half), site, half.health_reasons)
+
+
+def _unquiesced(view: View) -> Iterator[Problem]:
+    """Replication goes on, but what was asked for is not there: no condition says so."""
+    half = view.source
+    if half is not None and _UNQUIESCED in half.health_reasons and half.health != "Critical":
+        action = "See what the guest's VSS writers and integration services say; the next attempt comes by itself."
+        yield Problem("AppConsistentFailed", half.message, action, view.picture.site_names[0], (_UNQUIESCED,))
 
 
 def _action(half: Relation) -> str:
