@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from secondsite.agent.lab.engine import (
+    Compression,
     CycleResult,
     DataServer,
     Freeze,
@@ -37,7 +38,10 @@ class Clock:
 
 
 class Pair:
-    """Both halves under one folder. `restart_*` do what a new process does after `kill -9`."""
+    """Both halves under one folder. `restart_*` do what a new process does after `kill -9`.
+
+    Without compression, so that a test can count what goes over the wire.
+    """
 
     def __init__(self, folder: Path, sizes: dict[str, int], *, rate: float | None = None) -> None:
         self.folder = folder
@@ -49,7 +53,14 @@ class Pair:
         self._open_target()
         self.server = DataServer("127.0.0.1", 0, None, self._store, lambda *_: "source")
         self.server.start()
-        self.client = PeerClient("127.0.0.1", self.server.port, None, bucket=self.bucket, timeout_seconds=10)
+        self.client = PeerClient(
+            "127.0.0.1",
+            self.server.port,
+            None,
+            bucket=self.bucket,
+            timeout_seconds=10,
+            compression=Compression.Off,
+        )
         self._open_source()
 
     def __enter__(self) -> Self:
