@@ -24,10 +24,11 @@ from secondsite.agent.lab.engine.errors import (
     UnknownPoint,
 )
 from secondsite.agent.lab.engine.link import Link
+from secondsite.agent.lab.engine.quiesce import Quiesce
 from secondsite.agent.lab.engine.retention import retention
 from secondsite.agent.lab.engine.routes import Authorize, Post
 from secondsite.agent.lab.engine.server import DataServer
-from secondsite.agent.lab.engine.source import Quiesce, ReplicationSource
+from secondsite.agent.lab.engine.source import ReplicationSource
 from secondsite.agent.lab.engine.store import TargetStore
 from secondsite.agent.lab.engine.types import (
     BlockRef,

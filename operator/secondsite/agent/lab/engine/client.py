@@ -163,12 +163,19 @@ class PeerSession:
             self._channel = self._connect()
         return self._channel
 
+    def get_bytes(self, path: str) -> bytes:
+        """What is answered in bytes instead of a message: hashes, bits."""
+        return read_bytes(self._send("GET", path, b""))
+
     def _call(self, method: str, path: str, message: Message | None, answer: type[Answer]) -> Answer:
         body = b"" if message is None else msgspec.json.encode(message)
+        return read_answer(self._send(method, path, body), answer)
+
+    def _send(self, method: str, path: str, body: bytes) -> Channel:
         head = f"{method} {path} HTTP/1.1\r\nhost: {self._host}\r\ncontent-length: {len(body)}\r\n\r\n"
         channel = self._opened()
         channel.send(head.encode() + body)
-        return read_answer(channel, answer)
+        return channel
 
 
 class FrameStream:
@@ -184,7 +191,7 @@ class FrameStream:
 
         `sent` hears of each slice: bytes of blocks, bytes on the wire. Together the former are the frame's data blocks.
         """
-        self._sending_seconds, waiting = 0.0, self._channel.unsent_bytes
+        self._sending_seconds = 0.0
         head = b"%x\r\n" % frame.size + frame.head
         self._send_piece(head, bucket, stop)
         sent(0, len(head))
@@ -197,9 +204,16 @@ class FrameStream:
             reported = held
         self._send_piece(b"\r\n", bucket, stop)
         sent(0, len(b"\r\n"))
-        # What our own buffer took has gone nowhere yet: a link may be slow although sending to it took no time.
-        gone = len(head) + size - (self._channel.unsent_bytes - waiting)
-        self._speed.note(max(0, gone), self._sending_seconds)
+        self._note_speed(len(head) + size)
+
+    def _note_speed(self, count: int) -> None:
+        try:
+            rate = self._channel.delivery_rate()
+        except OSError:
+            self._speed.note(count, self._sending_seconds)
+            return
+        if rate is not None:
+            self._speed.note(count, count / rate)
 
     def _send_piece(self, piece: bytes | memoryview, bucket: TokenBucket, stop: threading.Event) -> None:
         bucket.take(len(piece), stop)
@@ -231,16 +245,24 @@ def _slices(payload: list[memoryview], bucket: TokenBucket) -> Iterator[memoryvi
 
 def read_answer(channel: Channel, answer: type[Answer]) -> Answer:
     """The answer to a request, or its problem as an error."""
+    return _decode(read_bytes(channel), answer)
+
+
+def read_bytes(channel: Channel) -> bytes:
+    """The body of the answer to a request, or its problem as an error."""
     start, headers = channel.read_head()
     body = channel.read_body(headers, MAX_MESSAGE_BYTES)
     words = start.split(" ", 2)
+    if len(words) >= 2 and words[1] in {"200", "201"}:
+        return body
+    raise _error_of(_decode(body, Problem))
+
+
+def _decode(body: bytes, answer: type[Answer]) -> Answer:
     try:
-        if len(words) >= 2 and words[1] in {"200", "201"}:
-            return msgspec.json.decode(body, type=answer)
-        problem = msgspec.json.decode(body, type=Problem)
+        return msgspec.json.decode(body, type=answer)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise LinkError(f"answer {start[:80]!r} cannot be read: {error}") from error
-    raise _error_of(problem)
+        raise LinkError(f"answer {body[:80]!r} cannot be read as {answer.__name__}: {error}") from error
 
 
 def _error_of(problem: Problem) -> Exception:

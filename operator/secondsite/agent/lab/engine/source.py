@@ -7,24 +7,31 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
+from secondsite.agent.lab.engine.agreement import agreed, take_back, with_head
 from secondsite.agent.lab.engine.client import PeerClient
 from secondsite.agent.lab.engine.cycle import CycleRun
 from secondsite.agent.lab.engine.disk import SourceDisk
 from secondsite.agent.lab.engine.durable import check_id, lock_directory, make_directories
-from secondsite.agent.lab.engine.errors import EngineError, HeadConflict, ImageLost, MapNotTrusted, QuiesceFailed
-from secondsite.agent.lab.engine.state import OpenState, SourceState, current_boot_id, load_state, save_state
+from secondsite.agent.lab.engine.errors import EngineError, HeadConflict, ImageLost, MapNotTrusted, StaleGeneration
+from secondsite.agent.lab.engine.overview import progress_of
+from secondsite.agent.lab.engine.quiesce import Quiesce, freeze_at_rest
+from secondsite.agent.lab.engine.state import (
+    OpenState,
+    SourceState,
+    current_boot_id,
+    load_state,
+    save_state,
+    state_path,
+    taken_up,
+)
 from secondsite.agent.lab.engine.tracker import DiskTracker
 from secondsite.agent.lab.engine.types import CycleResult, Freeze, Progress, utc_now
-from secondsite.wire.peer import BLOCK_BYTES, Consistency, CycleKind
-
-# Holds the guest at rest while it is entered, and lets it go on leaving, whatever happened inside.
-Quiesce = Callable[[], AbstractContextManager[None]]
+from secondsite.wire.peer import CycleKind
 
 
 class ReplicationSource:
@@ -78,7 +85,7 @@ class ReplicationSource:
     @staticmethod
     def exists(root: Path) -> bool:
         """Whether tracking was ever set up under `root`."""
-        return _state_path(root).exists()
+        return state_path(root).exists()
 
     @property
     def map_trusted(self) -> bool:
@@ -99,6 +106,21 @@ class ReplicationSource:
         return self._state.generation
 
     @property
+    def superseded_by(self) -> int | None:
+        """The newer generation that refused ours: the VM is primary elsewhere. None again after a cycle was taken."""
+        return self._state.superseded_by
+
+    def begin_term(self, generation: int) -> None:
+        """Stay the primary in a newer generation: the other side's was discarded. May be repeated. Not in a cycle.
+
+        The open cycle is given up, for the replica may be another since. EngineError when the generation is older.
+        """
+        if generation < self.generation:
+            raise EngineError(f"VM {self.vm_id}: generation {generation} is older than ours, {self.generation}")
+        self.abandon()
+        self._change(generation=generation, superseded_by=None)
+
+    @property
     def initial_done(self) -> bool:
         return self._state.head is not None
 
@@ -114,12 +136,16 @@ class ReplicationSource:
         With `quiesce` a fresh freeze happens inside of it, and the point is application-consistent; an open cycle stays
         what it was frozen as. Where it raises QuiesceFailed the point is crash-consistent, and the result says why.
         Raises LinkError (nothing acknowledged is lost, try again), Stopped (`stop` was set; the cycle stays open),
-        HeadConflict (no common point: resynchronize), MapNotTrusted, PeerRefused. RuntimeError when one runs already.
+        HeadConflict (no common point: resynchronize), StaleGeneration (the VM is primary elsewhere), MapNotTrusted,
+        PeerRefused. RuntimeError when one runs already.
         """
         if not self._one_cycle.acquire(blocking=False):
             raise RuntimeError(f"a cycle of VM {self.vm_id} is running already")
         try:
             return self._run_cycle(client, stop or threading.Event(), quiesce)
+        except StaleGeneration as refusal:
+            self._change(superseded_by=refusal.generation or self.generation + 1)
+            raise
         finally:
             self._run = None
             self._one_cycle.release()
@@ -153,49 +179,31 @@ class ReplicationSource:
         try:
             return run if run.begin() else None
         except HeadConflict as conflict:
-            if not self._adopt(conflict.head):
+            known = with_head(self._state, conflict.head)
+            if known is None:
                 raise
+            self._save(known)
         return self._begin_run(client, stop, quiesce)
 
-    def _adopt(self, head: str | None) -> bool:
-        """Take a cycle for committed that was given up here before the replica's answer came, if `head` is that.
-
-        All its blocks are still owed, or in the open cycle, so what comes may stand on it.
-        """
-        if head is None or head != self._state.given_up:
-            return False
-        opened = self._state.open
-        if opened is not None:
-            opened = msgspec.structs.replace(opened, parent=head)
-        self._change(head=head, open=opened, given_up=None)
-        return True
-
     def _expect_head(self, client: PeerClient) -> None:
-        head = client.status(self.vm_id).head
-        if head != self._state.head and not self._adopt(head):
-            detail = f"VM {self.vm_id}: the replica's newest point is {head}, ours {self._state.head}; resynchronize"
-            raise HeadConflict(head, detail)
+        with client.session() as peer:
+            status = peer.status(self.vm_id)
+            known = agreed(self._state, status)
+            if known is not self._state:
+                self._save(known)
+            if status.stale:
+                take_back(peer, self.vm_id, self.trackers)
 
     def _open_cycle(self, quiesce: Quiesce | None) -> OpenState:
         """Freeze all disks at one instant and make the cycle durable; the guest is thawed before that is written."""
         cycle = uuid.uuid4().hex
         kind = CycleKind.Initial if self._state.head is None else CycleKind.Delta
-        consistency = Consistency.CrashConsistent
-        frozen: datetime | None = None
-        error: str | None = None
-        if quiesce is not None:
-            try:
-                with quiesce():
-                    frozen = self._freeze(cycle, kind)
-                consistency = Consistency.ApplicationConsistent
-            except QuiesceFailed as failure:
-                error = str(failure)
-        # A guest that did not hold still until the end leaves an image that is good, but no more than that.
+        freeze_time, consistency, error = freeze_at_rest(lambda: self._freeze(cycle, kind), quiesce)
         opened = OpenState(
             cycle=cycle,
             parent=self._state.head,
             kind=kind,
-            freeze_time=frozen or self._freeze(cycle, kind),
+            freeze_time=freeze_time,
             consistency=consistency,
             quiesce_error=error,
         )
@@ -221,7 +229,8 @@ class ReplicationSource:
     def _committed(self, run: CycleRun) -> None:
         for tracker in self.trackers.values():
             tracker.release()
-        self._change(head=run.cycle.cycle, open=None, given_up=None)
+        head = {"head": run.cycle.cycle, "head_time": run.cycle.freeze_time, "lineage": ()}
+        self._change(**head, open=None, given_up=None, superseded_by=None)
 
     def _close_cycle(self) -> None:
         if self._state.open is not None:
@@ -238,18 +247,7 @@ class ReplicationSource:
 
     def progress(self) -> Progress:
         """Numbers for people, at any time."""
-        run, cycle = self._run, self._state.open
-        lacking = [tracker.pending_blocks(cycle_open=cycle is not None) for tracker in self.trackers.values()]
-        pending = sum(lacking) * BLOCK_BYTES
-        if run is not None:
-            return run.progress(pending)
-        if cycle is None:
-            return Progress(None, None, None, 0, 0, 0, 0, 0.0, pending)
-        plans = [(tracker, tracker.plan()) for tracker in self.trackers.values()]
-        blocks = sum(len(plan) for _, plan in plans)
-        held = sum(tracker.held(plan) for tracker, plan in plans) * BLOCK_BYTES
-        total = blocks * BLOCK_BYTES
-        return Progress(cycle.cycle, cycle.kind, cycle.freeze_time, blocks, total, held, held, 0.0, pending)
+        return progress_of(self._run, self._state.open, self.trackers)
 
     def close(self) -> None:
         """A clean stop: after it the host may stop too. Waits for a running cycle: set its `stop` first.
@@ -271,7 +269,7 @@ class ReplicationSource:
             if self._directory_lock >= 0:
                 self._detach(durable=False)
                 self._unlock()
-            _state_path(self._root).unlink(missing_ok=True)
+            state_path(self._root).unlink(missing_ok=True)
             shutil.rmtree(self._root, ignore_errors=True)
 
     def _detach(self, *, durable: bool) -> None:
@@ -286,25 +284,14 @@ class ReplicationSource:
 
     def _open_state(self, generation: int, boot_id: str) -> SourceState:
         sizes = {name: disk.size for name, disk in self._disks.items()}
-        state = load_state(_state_path(self._root))
-        if state is None:
-            return SourceState(vm=self.vm_id, disks=sizes, generation=generation, boot_id=boot_id)
-        if (state.vm, state.disks) != (self.vm_id, sizes):
-            raise EngineError(
-                f"{self._root} tracks VM {state.vm} with disks {state.disks}, not {self.vm_id} with {sizes}; "
-                "disks cannot change under a running replication: disable it and enable it again"
-            )
         complete = all(DiskTracker.complete(self._root, name, size) for name, size in sizes.items())
-        trusted = state.trusted and complete and (state.clean or state.boot_id == boot_id)
-        return msgspec.structs.replace(state, trusted=trusted, clean=False, boot_id=boot_id)
+        fresh = SourceState(vm=self.vm_id, disks=sizes, generation=generation, boot_id=boot_id)
+        path = state_path(self._root)
+        return taken_up(load_state(path), fresh, path, maps_complete=complete)
 
     def _change(self, **changes: object) -> None:
         self._save(msgspec.structs.replace(self._state, **changes))
 
     def _save(self, state: SourceState) -> None:
-        save_state(_state_path(self._root), state)
+        save_state(state_path(self._root), state)
         self._state = state
-
-
-def _state_path(root: Path) -> Path:
-    return root / "state.json"

@@ -27,7 +27,9 @@ class OpenState(msgspec.Struct, frozen=True, kw_only=True):
 class SourceState(msgspec.Struct, frozen=True, kw_only=True):
     """`head` is the newest recovery point known to be committed; `clean` is true only between a close and an open.
 
-    `given_up` is the last cycle that was given up here: the replica may yet have committed it.
+    `given_up` is the last cycle that was given up here: the replica may yet have committed it. `lineage`, oldest first,
+    is what the other side may call its disks after a promotion: the map holds all that differs from any of these, or
+    the other side's stale map does. `superseded_by` is a newer generation that refused us.
     """
 
     vm: str
@@ -38,7 +40,10 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True):
     trusted: bool = True
     head: str | None = None
     open: OpenState | None = None
+    head_time: datetime | None = None
     given_up: str | None = None
+    lineage: tuple[str, ...] = ()
+    superseded_by: int | None = None
     version: int = _VERSION
 
 
@@ -57,8 +62,25 @@ def load_state(path: Path) -> SourceState | None:
     return state
 
 
+def taken_up(found: SourceState | None, fresh: SourceState, path: Path, *, maps_complete: bool) -> SourceState:
+    """What was found at `path`, as this process takes it up, or the fresh one; it says what it is expected to be."""
+    if found is None:
+        return fresh
+    if (found.vm, found.disks) != (fresh.vm, fresh.disks):
+        raise EngineError(
+            f"{path.parent} tracks VM {found.vm} with disks {found.disks}, not {fresh.vm} with {fresh.disks}; "
+            "disks cannot change under a running replication: disable it and enable it again"
+        )
+    trusted = found.trusted and maps_complete and (found.clean or found.boot_id == fresh.boot_id)
+    return msgspec.structs.replace(found, trusted=trusted, clean=False, boot_id=fresh.boot_id)
+
+
 def save_state(path: Path, state: SourceState) -> None:
     replace_file(path, msgspec.json.encode(state))
+
+
+def state_path(root: Path) -> Path:
+    return root / "state.json"
 
 
 def current_boot_id() -> str:

@@ -76,6 +76,11 @@ class DiskTracker:
         paths = (folder / f"{name}.current", folder / f"{name}.frozen")
         return all(path.exists() and path.stat().st_size == block_count(size) for path in paths)
 
+    def mark(self, blocks: Blocks) -> None:
+        """Count blocks as changed although nobody wrote to them: the replica has others."""
+        with self.disk.lock:
+            self._current[blocks] = 1
+
     def before_write(self, offset: int, length: int) -> None:
         """A guest is about to write. Lock held."""
         first, end = block_span(offset, length)
