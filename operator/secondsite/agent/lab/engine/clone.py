@@ -53,14 +53,20 @@ class PrivateDisk:
                 content = memoryview(bytearray(BLOCK_BYTES)) if whole else self._block(block)
                 content[start - block * BLOCK_BYTES : end - block * BLOCK_BYTES] = view[start - offset : end - offset]
                 write_all(self._fd, content, block * BLOCK_BYTES)
-                # Last: until now the block reads as it was, which an unfinished write may.
-                self._written[block] = 1
+            self._mark(*block_span(offset, len(view)))
 
     def close(self) -> None:
         with self._lock:
             if self._fd >= 0:
                 os.close(self._fd)
                 self._fd = -1
+
+    def _mark(self, first: int, end: int) -> None:
+        """Last: until now the blocks read as they were, which an unfinished write may."""
+        if not self._written[first:end].all():
+            # The mark may reach the disk at any time, and then vouches for bytes around what was written.
+            os.fdatasync(self._fd)
+            self._written[first:end] = 1
 
     def _block(self, block: int) -> memoryview:
         if not self._written[block]:
