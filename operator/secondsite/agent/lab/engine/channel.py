@@ -1,13 +1,12 @@
 """HTTP/1.1 over one blocking socket, bounded on every side. Both ends of the data port use it."""
 
 import contextlib
-import fcntl
+import errno
 import io
 import select
 import socket
 import ssl
 import struct
-import termios
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,10 @@ if TYPE_CHECKING:
 _HEAD_BYTES = 16384
 _LINE_BYTES = 4096
 _READ_BYTES = 65536
+# Offsets in struct tcp_info (linux/tcp.h): tcpi_delivery_rate_app_limited, tcpi_delivery_rate; where the latter ends.
+_APP_LIMITED = 7
+_DELIVERY_RATE = 160
+_TCP_INFO_BYTES = 168
 
 Headers = dict[str, str]
 
@@ -52,12 +55,18 @@ class Channel:
             for piece in pieces:
                 self._socket.sendall(piece)
 
-    @property
-    def unsent_bytes(self) -> int:
-        """What was sent, but still waits in this machine's buffer; 0 where the system does not say."""
-        with contextlib.suppress(OSError):
-            return int(struct.unpack("i", fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
-        return 0
+    def delivery_rate(self) -> float | None:
+        """Bytes per second that the path itself carried of late, by the kernel's count; None: it says nothing now.
+
+        Time in `send` would count against the link what a busy machine at either end costs. OSError where the
+        transport is not TCP or the system not Linux.
+        """
+        info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        if len(info) < _TCP_INFO_BYTES:
+            raise OSError(errno.ENOSYS, "this kernel does not tell the delivery rate")
+        (rate,) = struct.unpack_from("Q", info, _DELIVERY_RATE)
+        # We spoke too little for the link to show what it can do.
+        return None if info[_APP_LIMITED] & 1 or not rate else float(rate)
 
     def answer_waits(self) -> bool:
         """Whether the other side has sent something although it is our turn to speak."""
