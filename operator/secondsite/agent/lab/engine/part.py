@@ -3,7 +3,6 @@
 import contextlib
 import os
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,6 @@ from secondsite.agent.lab.engine.frames import FrameReader, ReceivedFrame, cycle
 from secondsite.agent.lab.engine.layer import INDEX_TYPE, Index, empty_index, pack_footer
 from secondsite.wire.peer import BLOCK_BYTES, FLAG_ZERO, DiskCommit, DiskPlan
 
-_SYNC_BYTES = 32 << 20
-_SYNC_SECONDS = 0.2
-
 
 class IncomingPart:
     """The file of one disk in the open cycle. What an earlier process left in it is kept as far as it is valid."""
@@ -27,7 +23,9 @@ class IncomingPart:
         self._cycle = cycle_digest(cycle)
         self._generation = generation
         self._plan = plan
-        self._lock = threading.Lock()
+        # Taken first, where both are: frames are appended while the disk works on those before them.
+        self._syncing = threading.Lock()
+        self._lock = threading.RLock()
         self._writer = 0
         self._indexes: list[Index] = []
         self._blocks = 0
@@ -72,10 +70,15 @@ class IncomingPart:
             self._note(frame)
 
     def sync(self) -> int:
-        """Make all that came durable; how many frames that is. After an OSError what was not is gone: send it again."""
-        with self._lock:
-            if self._durable < self._count and self._fd >= 0:
-                self._sync()
+        """Make durable what has come: how many frames. After an OSError what was not is gone: send it again.
+
+        More may be appended meanwhile, from another thread.
+        """
+        with self._syncing:
+            with self._lock:
+                count, end = self._count, self._end
+            if self._durable < count and self._fd >= 0:
+                self._sync(count, end)
             return self._durable
 
     def check_whole(self, commit: DiskCommit) -> None:
@@ -92,28 +95,30 @@ class IncomingPart:
 
     def seal(self) -> None:
         """Write index and trailer behind the frames, durably. May be repeated. Nothing can be appended afterwards."""
-        with self._lock:
+        with self._syncing, self._lock:
             self._writer += 1
             index = self._index()
             footer = pack_footer(index, self._end)
             os.ftruncate(self._fd, self._end)
             write_all(self._fd, footer, self._end)
-            self._sync()
+            self._sync(self._count, self._end)
 
     def close(self) -> None:
-        with self._lock:
+        with self._syncing, self._lock:
             self._writer += 1
             if self._fd >= 0:
                 os.close(self._fd)
                 self._fd = -1
 
-    def _sync(self) -> None:
+    def _sync(self, count: int, end: int) -> None:
         try:
             os.fdatasync(self._fd)
         except OSError:
-            self._forget_unsynced()
+            with self._lock:
+                self._forget_unsynced()
             raise
-        self._durable, self._durable_end = self._count, self._end
+        with self._lock:
+            self._durable, self._durable_end = count, end
 
     def _forget_unsynced(self) -> None:
         """A failed fdatasync marks the pages clean that it lost, and the next one succeeds without them (fsync(2))."""
@@ -181,20 +186,3 @@ class IncomingPart:
         if read_into(self._fd, view, self._position) < len(view):
             raise LinkError("the end of the file")
         self._position += len(view)
-
-
-class SyncClock:
-    """When a receiver should make durable what it has: not per frame, but before the sender waits for it."""
-
-    def __init__(self) -> None:
-        self._bytes = 0
-        self._since = time.monotonic()
-
-    def due(self, count: int) -> bool:
-        """`count` more bytes came."""
-        self._bytes += count
-        now = time.monotonic()
-        if self._bytes < _SYNC_BYTES and now - self._since < _SYNC_SECONDS:
-            return False
-        self._bytes, self._since = 0, now
-        return True

@@ -1,7 +1,7 @@
 """The calls of a replication cycle, and what a sender asks before and while it runs one."""
 
-from secondsite.agent.lab.engine.part import SyncClock
 from secondsite.agent.lab.engine.route import Request, Route
+from secondsite.agent.lab.engine.syncer import Syncer
 from secondsite.wire.peer import CycleCommit, CycleCommitted, CycleOpen, CycleOpened, FramesHeld, PeerStatus
 
 
@@ -21,14 +21,11 @@ def _commit(request: Request) -> CycleCommitted:
 def _frames(request: Request) -> FramesHeld:
     """Take frames until the body ends. What came before a broken link is kept."""
     part = request.store.receiver.part(request.values["cycle"], request.values["disk"])
-    writer, clock = part.claim(int(request.values["from"])), SyncClock()
-    try:
+    writer = part.claim(int(request.values["from"]))
+    with Syncer(part) as syncer:
         for frame in request.frames():
             part.append(writer, frame)
-            if clock.due(frame.size):
-                part.sync()
-    finally:
-        part.sync()
+            syncer.came(frame.size)
     return FramesHeld(have=part.durable_frames)
 
 
