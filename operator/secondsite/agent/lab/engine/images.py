@@ -151,8 +151,8 @@ def _copy_sparse(subject: str, fd: int, target: Path) -> None:
 
 def _write_data(out: int, buffer: memoryview, length: int, offset: int) -> None:
     """Write the first `length` bytes of the buffer but for whole blocks of zeros."""
+    # What an earlier piece left behind them can at most make the last block count as data.
     whole = block_count(length) * BLOCK_BYTES
-    buffer[length:whole] = bytes(whole - length)
     for _, first, count in runs(np.flatnonzero(~zero_blocks(buffer[:whole]))):
         start, end = first * BLOCK_BYTES, min((first + count) * BLOCK_BYTES, length)
         write_all(out, buffer[start:end], offset + start)
