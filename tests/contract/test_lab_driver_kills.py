@@ -12,7 +12,7 @@ from secondsite.wire.agent import NO_FENCE
 from secondsite.wire.agent import Settings as SiteSettings
 from secondsite.wire.arguments import Endpoint, StartTestFailover, StopTestFailover
 from secondsite.wire.operations import Verb
-from support.lab import ASSOCIATION, LabPair
+from support.lab import ASSOCIATION, HURRY, SETTINGS, LabPair
 from support.lab_centres import DB, large_source_centre, target_centre
 from support.lab_process import KillableSite, Killer, eventually
 from support.vault import Vault
@@ -47,14 +47,20 @@ class KillablePair(LabPair):
 
 
 @pytest.fixture
-async def pair(tmp_path: Path) -> AsyncIterator[KillablePair]:
+def hurry() -> float:
+    return HURRY
+
+
+@pytest.fixture
+async def pair(tmp_path: Path, hurry: float) -> AsyncIterator[KillablePair]:
     vault = Vault()
     centre = large_source_centre()
     centre["vms"][1]["disks"][1] |= {"size": "32MiB", "data": "12MiB"}
     # A retry after a failed cycle comes after half a second.
     centre["knobs"] = {"retrySeconds": 30, "initialRetries": 1000}
     found = KillablePair(
-        KillableSite.make("east", tmp_path, centre, vault), KillableSite.make("west", tmp_path, target_centre(), vault)
+        KillableSite.make("east", tmp_path, centre, vault, hurry),
+        KillableSite.make("west", tmp_path, target_centre(), vault, hurry),
     )
     await found.source.start()
     await found.target.start()
@@ -83,6 +89,28 @@ async def test_kills_during_initial_and_delta_replication(pair: KillablePair) ->
 
     await eventually(two_more)
     assert seen <= {point["id"] for point in await pair.points()}
+    assert await pair.faults() == []
+
+
+@pytest.mark.parametrize("hurry", [1800])
+async def test_kills_never_make_a_point_look_cleaner_than_it_is(pair: KillablePair) -> None:
+    """A cycle begins every half second, and every fourth of them quiesces the guest."""
+    hourly = SETTINGS.model_copy(update={"interval_seconds": 900, "app_consistent_interval_hours": 1})
+    await pair.enable(DB, "db", disks=2, settings=hourly)
+    await eventually(pair.replicating)
+    killer = Killer([pair.source, pair.target], seed=11)
+    for _ in range(8):
+        await killer.strike(1.5)
+    await eventually(pair.replicating)
+
+    async def quiesced() -> list[dict[str, Any]]:
+        return [point for point in await pair.points() if point["consistency"] == "ApplicationConsistent"]
+
+    async def enough() -> bool:
+        return len(await quiesced()) >= 3
+
+    await eventually(enough)
+    assert {point["journal"] for point in await quiesced()} == {"Clean"}
     assert await pair.faults() == []
 
 

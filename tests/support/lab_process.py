@@ -37,11 +37,12 @@ class KillableSite(LabSite):
     process: asyncio.subprocess.Process | None = None
 
     @classmethod
-    def make(cls, name: str, folder: Path, centre: dict[str, Any], vault: Vault) -> KillableSite:
-        site = cls(name, folder, centre, vault)
+    def make(cls, name: str, folder: Path, centre: dict[str, Any], vault: Vault, hurry: float = HURRY) -> KillableSite:
+        site = cls(name, folder, centre, vault, hurry=hurry)
         identity, trust = vault.agent(name), vault.trust()
         config = {
             "name": name,
+            "hurry": hurry,
             "folder": str(folder),
             "certificate": identity.certificate_pem,
             "key": identity.key_pem,
@@ -150,7 +151,7 @@ class Killer:
 async def _serve(config: dict[str, Any]) -> None:
     folder = Path(config["folder"])
     centre = yaml.safe_load((folder / f"{config['name']}.yaml").read_text(encoding="utf-8"))
-    site = LabSite(config["name"], folder, centre, Vault(), hurry=HURRY, keep_every_cycle=True)
+    site = LabSite(config["name"], folder, centre, Vault(), hurry=config["hurry"], keep_every_cycle=True)
     identity = Identity.load(config["certificate"], config["key"])
     site.tls = SiteTLS(identity, Trust(config["vault"], tuple(config["authorities"])))
     await site.start()
