@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from secondsite.agent.lab.engine.blocks import block_count, block_span
-from secondsite.agent.lab.engine.durable import make_directory, read_into, write_all
+from secondsite.agent.lab.engine.blocks import Blocks, block_count, block_span, runs
+from secondsite.agent.lab.engine.durable import make_directory, read_into, sync_directory, write_all
+from secondsite.agent.lab.engine.layer import COPY_BYTES, copy_blocks
 from secondsite.agent.lab.engine.tracker import map_file
 from secondsite.agent.lab.engine.view import DiskView
 from secondsite.wire.peer import BLOCK_BYTES
@@ -22,7 +23,8 @@ class PrivateDisk:
         self._view = view
         self._lock = threading.Lock()
         count = block_count(view.size)
-        self._written = np.frombuffer(map_file(folder / f"{view.disk}.map", count), dtype=np.uint8)
+        self._map = map_file(folder / f"{view.disk}.map", count)
+        self._written = np.frombuffer(self._map, dtype=np.uint8)
         self._fd = os.open(folder / f"{view.disk}.raw", os.O_RDWR | os.O_CREAT, 0o600)
         os.ftruncate(self._fd, count * BLOCK_BYTES)
 
@@ -54,6 +56,15 @@ class PrivateDisk:
                 content[start - block * BLOCK_BYTES : end - block * BLOCK_BYTES] = view[start - offset : end - offset]
                 write_all(self._fd, content, block * BLOCK_BYTES)
             self._mark(*block_span(offset, len(view)))
+
+    @property
+    def closed(self) -> bool:
+        return self._fd < 0
+
+    def sync(self) -> None:
+        with self._lock:
+            os.fdatasync(self._fd)
+            self._map.flush()
 
     def close(self) -> None:
         with self._lock:
@@ -91,6 +102,8 @@ class Clone:
         self.clone_id = clone_id
         self.point_id = point_id
         self._disks = {name: PrivateDisk(folder, view) for name, view in views.items()}
+        # A map whose raw file a power cut took away would vouch for zeros.
+        sync_directory(folder)
 
     @property
     def disks(self) -> dict[str, int]:
@@ -105,9 +118,38 @@ class Clone:
         """KeyError for an unknown disk, ValueError outside of it, DamagedBlock under a partial write."""
         self._disks[disk].write(offset, data)
 
+    @property
+    def closed(self) -> bool:
+        return all(disk.closed for disk in self._disks.values())
+
+    def sync(self) -> None:
+        """A guest's flush: what it wrote survives a power cut."""
+        for disk in self._disks.values():
+            disk.sync()
+
     def close(self) -> None:
         for disk in self._disks.values():
             disk.close()
+
+
+def written_blocks(folder: Path, disk: str) -> Blocks:
+    """Which blocks of a disk a clone has of its own, ascending; nobody need have it open."""
+    path = folder / f"{disk}.map"
+    return np.flatnonzero(np.fromfile(path, dtype=np.uint8)) if path.exists() else np.zeros(0, dtype=np.int64)
+
+
+def copy_written(folder: Path, disk: str, target: int) -> Blocks:
+    """Copy what a clone has of its own to the same places of another file; which blocks these are."""
+    blocks = written_blocks(folder, disk)
+    if len(blocks):
+        buffer = memoryview(bytearray(COPY_BYTES))
+        source = os.open(folder / f"{disk}.raw", os.O_RDONLY)
+        try:
+            for _, block, count in runs(blocks):
+                copy_blocks(source, block * BLOCK_BYTES, target, block * BLOCK_BYTES, count, buffer)
+        finally:
+            os.close(source)
+    return blocks
 
 
 def prepare_folder(folder: Path) -> None:

@@ -99,5 +99,9 @@ def load_promotion(store_root: Path) -> Promotion | None:
         ) from error
 
 
+def mark_done(store_root: Path, promotion: Promotion) -> None:
+    save_promotion(store_root, msgspec.structs.replace(promotion, done=True))
+
+
 def save_promotion(store_root: Path, promotion: Promotion) -> None:
     replace_file(store_root / _RECORD, msgspec.json.encode(promotion))
