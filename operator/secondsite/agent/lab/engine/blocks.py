@@ -32,13 +32,19 @@ def digest(block: memoryview | bytes) -> bytes:
     return blake3(block).digest(length=DIGEST_BYTES)
 
 
+def true_digest(block: memoryview | bytes) -> bytes:
+    """`digest`, of a block that may hold nothing but zeros."""
+    return ZERO_DIGEST if bytes(block) == _ZEROS else digest(block)
+
+
 def xxh3_list(buffer: memoryview) -> Digests:
     """The XXH3-128 of each block of a buffer of whole blocks."""
     found = b"".join(xxh3(buffer[start : start + BLOCK_BYTES]) for start in range(0, len(buffer), BLOCK_BYTES))
     return np.frombuffer(found, dtype=DIGEST)
 
 
-_ZEROS_XXH3: Final = xxhash.xxh3_128_digest(bytes(BLOCK_BYTES))
+_ZEROS: Final = bytes(BLOCK_BYTES)
+_ZEROS_XXH3: Final = xxhash.xxh3_128_digest(_ZEROS)
 
 
 def xxh3(block: memoryview | bytes) -> bytes:

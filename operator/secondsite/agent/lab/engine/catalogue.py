@@ -9,9 +9,14 @@ from pathlib import Path
 
 import msgspec
 
+from secondsite.agent.lab.engine.correction import single_byte_corrections
 from secondsite.agent.lab.engine.durable import replace_file, sync_directory, write_all
 from secondsite.agent.lab.engine.errors import StoreDamaged
 from secondsite.wire.peer import Consistency, CycleKind, DiskPlan
+
+_LONGEST_CORRECTED = 1 << 17
+# A disk that dies must not fill the log with the numbers of its blocks.
+MAX_LISTED_BLOCKS = 4096
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="event"):
@@ -43,7 +48,6 @@ class Committed(Event, frozen=True):
     durable_time: datetime
     bytes: int
     sizes: dict[str, int]
-    damaged: bool = False
     consistency: Consistency = Consistency.CrashConsistent
     stale: bool = False
     parent: str | None = None
@@ -62,6 +66,19 @@ class PromotionCancelled(Event, frozen=True):
     """It did not: the failover was cancelled, and the former primary goes on."""
 
 
+class Damaged(Event, frozen=True):
+    """All that is known to be damaged in one stored file: `layer` is its point, None the base.
+
+    It replaces what was said of the file before; no block, and it is whole again. `unlisted` counts damaged blocks
+    beyond `MAX_LISTED_BLOCKS`.
+    """
+
+    disk: str
+    layer: str | None
+    blocks: tuple[int, ...]
+    unlisted: int = 0
+
+
 class Merging(Event, frozen=True):
     """The point is offered no more; its layers go into those of `into`, or into the base (None)."""
 
@@ -70,10 +87,11 @@ class Merging(Event, frozen=True):
 
 
 class Merged(Event, frozen=True):
-    """The layers of the point are not needed any more."""
+    """The layers of the point are not needed any more. `damage` is that of the files which took its blocks up."""
 
     point: str
     bytes: int
+    damage: tuple[Damaged, ...] = ()
 
 
 class Cloned(Event, frozen=True):
@@ -85,14 +103,7 @@ class CloneDropped(Event, frozen=True):
     clone: str
 
 
-class Scrubbed(Event, frozen=True):
-    """All blocks of the point were compared with their digests."""
-
-    point: str
-    damaged: bool
-
-
-AnyEvent = Opened | Committed | Merging | Merged | Cloned | CloneDropped | Scrubbed | Promoted | PromotionCancelled
+AnyEvent = Opened | Committed | Merging | Merged | Cloned | CloneDropped | Damaged | Promoted | PromotionCancelled
 
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
@@ -152,18 +163,60 @@ class Catalogue:
 
 
 def _read(path: Path) -> tuple[list[AnyEvent], int]:
-    """The valid events and how many bytes they take. StoreDamaged when a bad line is not the last one."""
+    """The valid events and how many bytes they take. StoreDamaged when a bad line was not merely cut short."""
     if not path.exists():
         return [], 0
     events: list[AnyEvent] = []
     length = 0
-    lines = path.read_bytes().splitlines(keepends=True)
+    lines = split_lines(path.read_bytes())
     for number, line in enumerate(lines):
         event = decode_line(line)
         if event is None:
-            if any(decode_line(later) is not None for later in lines[number + 1 :]):
-                raise StoreDamaged(f"{path}, line {number + 1}: damaged in the middle; restore it or replicate anew")
+            if not is_torn(lines, number):
+                raise StoreDamaged(
+                    f"{path}, line {number + 1} is damaged: stop the agent and run `secondsite agent store repair "
+                    f"{path.parent}`; where that cannot mend it, replicate anew"
+                )
             break
         events.append(event)
         length += len(line)
     return events, length
+
+
+def split_lines(content: bytes) -> list[bytes]:
+    """The lines of a log, each with its end."""
+    return [line + b"\n" for line in content.split(b"\n")[:-1]] + [rest for rest in [content.split(b"\n")[-1]] if rest]
+
+
+def is_torn(lines: Sequence[bytes], number: int) -> bool:
+    """Whether a bad line and all after it can be what a power cut leaves of one write: a piece of it, or zeros.
+
+    A line that came whole and does not fit its CRC was promised once; cutting it would forget a recovery point.
+    """
+    rest = lines[number:]
+    if any(decode_line(line) is not None for line in rest) or correct_line(b"".join(rest)) is not None:
+        return False
+    return all(b"\0" in line or not line.endswith(b"\n") for line in rest)
+
+
+def correct_line(line: bytes) -> bytes | None:
+    """The line as it was before one of its bytes changed; None where no, or no single, change explains it."""
+    if len(line) < 11 or len(line) > _LONGEST_CORRECTED:
+        return None
+    body = line[9:-1]
+    found = [b"%08x " % zlib.crc32(body) + body + b"\n"]
+    with contextlib.suppress(ValueError):
+        found += [line[:9] + text + b"\n" for text in single_byte_corrections(body, int(line[:8], 16))]
+    fitting = {text for text in found if _differences(text, line) == 1 and _decodes(text)}
+    return fitting.pop() if len(fitting) == 1 else None
+
+
+def _differences(one: bytes, other: bytes) -> int:
+    return sum(a != b for a, b in zip(one, other, strict=True))
+
+
+def _decodes(line: bytes) -> bool:
+    try:
+        return decode_line(line) is not None
+    except msgspec.DecodeError:
+        return False

@@ -10,13 +10,13 @@ from secondsite.agent.lab.engine.catalogue import (
     Cloned,
     CloneDropped,
     Committed,
+    Damaged,
     Event,
     Merged,
     Merging,
     Opened,
     Promoted,
     PromotionCancelled,
-    Scrubbed,
 )
 from secondsite.agent.lab.engine.errors import StoreDamaged, UnknownPoint
 
@@ -30,6 +30,8 @@ class Contents:
     open: Opened | None = None
     merging: Merging | None = None
     promoted: Promoted | None = None
+    # By disk and layer, None for the base.
+    damage: dict[tuple[str, str | None], Damaged] = field(default_factory=dict)
 
     @property
     def head(self) -> str | None:
@@ -85,9 +87,8 @@ class Contents:
                 self.clones[event.clone] = event.point
             case CloneDropped():
                 self.clones.pop(event.clone, None)
-            case Scrubbed():
-                index = self.position(event.point)
-                self.points[index] = msgspec.structs.replace(self.points[index], damaged=event.damaged)
+            case Damaged():
+                self._damaged(event)
 
     def _merged(self, event: Merged) -> None:
         merging, self.merging = self.merging, None
@@ -98,6 +99,16 @@ class Contents:
             # Its blocks are the successor's now.
             self.points[index + 1] = msgspec.structs.replace(self.points[index + 1], bytes=event.bytes)
         del self.points[index]
+        for disk, layer in list(self.damage):
+            if layer == event.point:
+                del self.damage[disk, layer]
+        for damaged in event.damage:
+            self._damaged(damaged)
+
+    def _damaged(self, event: Damaged) -> None:
+        self.damage.pop((event.disk, event.layer), None)
+        if event.blocks or event.unlisted:
+            self.damage[event.disk, event.layer] = event
 
     def events(self) -> list[Event]:
         """The shortest log that says the same."""
@@ -105,6 +116,7 @@ class Contents:
         return [
             *self.points,
             *clones,
+            *self.damage.values(),
             *([self.merging] if self.merging else []),
             *([self.promoted] if self.promoted else []),
             *([self.open] if self.open else []),

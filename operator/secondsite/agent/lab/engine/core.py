@@ -4,15 +4,19 @@ import logging
 import os
 import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from secondsite.agent.lab.engine.adopt import expect_no_adoption
-from secondsite.agent.lab.engine.catalogue import Catalogue, Event, Merged, Merging
+from secondsite.agent.lab.engine.catalogue import MAX_LISTED_BLOCKS, Catalogue, Damaged, Event, Merged, Merging
 from secondsite.agent.lab.engine.contents import Contents, fold
+from secondsite.agent.lab.engine.damage import damaged_points
 from secondsite.agent.lab.engine.durable import check_id, lock_directory, make_directories, make_directory
+from secondsite.agent.lab.engine.errors import StoreDamaged
+from secondsite.agent.lab.engine.repair import intact
 from secondsite.agent.lab.engine.replica import ReplicaDisk
 from secondsite.agent.lab.engine.retired import expect_not_promoted
-from secondsite.agent.lab.engine.view import DiskView
+from secondsite.agent.lab.engine.view import DiskView, Heal
 
 # A log this much longer than what it says is rewritten.
 _SPARE_EVENTS = 1000
@@ -27,6 +31,10 @@ class StoreCore:
         self.vm_id = check_id("VM", vm_id)
         self.root = root
         self.lock = threading.RLock()
+        # Held by whoever merges layers or writes into a sealed file; taken before `lock`.
+        self.merge_lock = threading.RLock()
+        self.heal: Heal | None = None
+        self._damaged: dict[str, str] | None = None
         self.replicas: dict[str, ReplicaDisk] = {}
         make_directories(root)
         self._directory_lock = lock_directory(root)
@@ -45,6 +53,7 @@ class StoreCore:
         """Make an event true, durably. Lock held."""
         self._catalogue.append(event)
         self.contents.apply(event)
+        self._damaged = None
         self._lines += 1
         if self._lines > _SPARE_EVENTS:
             self._shorten()
@@ -58,18 +67,32 @@ class StoreCore:
                 shutil.rmtree(self._disk_folder(name))
         for name, size in sizes.items():
             if name not in self.replicas:
-                self.replicas[name] = ReplicaDisk(self._disk_folder(name), name, size)
+                established = bool(self.contents.points)
+                self.replicas[name] = ReplicaDisk(self._disk_folder(name), name, size, established=established)
 
     def views(self, point_id: str) -> dict[str, DiskView]:
         """All disks at a point. UnknownPoint. Lock held."""
         chain = [entry.point for entry in self.contents.points[: self.contents.position(point_id) + 1]]
-        return {name: disk.view(chain) for name, disk in self.replicas.items()}
+        return {name: disk.view(chain, self.heal) for name, disk in self.replicas.items()}
+
+    def damaged_points(self) -> dict[str, str]:
+        """Points at which damage shows, and what it is. Lock held."""
+        if self._damaged is None:
+            self._damaged = damaged_points(self.contents, self.replicas)
+        return self._damaged
+
+    def unreadable(self, *points: str | None) -> str:
+        """Why layers of these points cannot take part in a merge; empty when they can. Lock held."""
+        layers = [disk.layer(point) for disk in self.replicas.values() for point in points if point is not None]
+        return "; ".join(layer.lost for layer in layers if layer.lost)
 
     def clone_folder(self, clone_id: str) -> Path:
         return self.root / "clones" / clone_id
 
     def finish_merge(self, merging: Merging) -> None:
-        """The second half of a merge, which may be redone: copy, log, unlink."""
+        """The second half of a merge, which may be redone: copy, log, unlink. StoreDamaged when a layer is lost."""
+        if reason := self.unreadable(merging.point, merging.into):
+            raise StoreDamaged(f"recovery point {merging.point} cannot be merged: {reason}")
         for disk in self.replicas.values():
             disk.merge(merging.point, merging.into)
         with self.lock:
@@ -78,9 +101,22 @@ class StoreCore:
                 if merging.into is not None:
                     disk.load(merging.into)
                     held += disk.layer_bytes(merging.into)
-            self.log(Merged(point=merging.point, bytes=held))
+            damage = tuple(self._damage_after(merging))
+            self.log(Merged(point=merging.point, bytes=held, damage=damage))
             for disk in self.replicas.values():
                 disk.forget(merging.point)
+
+    def _damage_after(self, merging: Merging) -> Iterator[Damaged]:
+        """Of what was damaged before, what is so in the files of now: damage is copied like anything else."""
+        for name, disk in self.replicas.items():
+            keys = ((name, merging.point), (name, merging.into))
+            before = [self.contents.damage[key] for key in keys if key in self.contents.damage]
+            if before:
+                blocks = sorted({block for event in before for block in event.blocks})
+                still = [block for block in blocks if not intact(disk, merging.into, block)]
+                unlisted = sum(event.unlisted for event in before) + max(0, len(still) - MAX_LISTED_BLOCKS)
+                listed = tuple(still[:MAX_LISTED_BLOCKS])
+                yield Damaged(disk=name, layer=merging.into, blocks=listed, unlisted=unlisted)
 
     def close(self) -> None:
         """Let go of the files; parts keep what they have. May be repeated."""
@@ -118,7 +154,11 @@ class StoreCore:
             if opened is not None:
                 disk.begin_part(opened.cycle, opened.generation, opened.disks[name])
         if self.contents.merging is not None:
-            self.finish_merge(self.contents.merging)
+            try:
+                self.finish_merge(self.contents.merging)
+            except StoreDamaged as damage:
+                # The point is offered no more, but what stands on its layer may be.
+                _log.warning("store %s: %s", self.root, damage)
         for folder in make_directory(self.root / "clones").iterdir():
             if folder.name not in self.contents.clones:
                 shutil.rmtree(folder)

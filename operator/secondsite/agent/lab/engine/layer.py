@@ -11,6 +11,7 @@ import weakref
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,11 +55,14 @@ def pack_footer(index: Index, content_end: int) -> bytes:
 class Layer:
     """An open sealed layer. Stays readable after its file was removed or replaced, as long as somebody holds it."""
 
+    lost = ""
+    """Why nothing is known of what it held; empty: it is as it should be."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.fd = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self.fd)
-        self.index, self.content_end = _read_footer(self.fd, path)
+        self.index, self.content_end = read_footer(self.fd, path)
         self._blocks = np.ascontiguousarray(self.index["block"]).astype(np.int64)
 
     @property
@@ -73,6 +77,22 @@ class Layer:
         position = np.searchsorted(self._blocks, blocks)
         position[position == len(self._blocks)] = 0
         return np.where(self._blocks[position] == blocks, position, -1)
+
+
+class LostLayer(Layer):
+    """In place of a layer whose index is gone: which blocks it held is unknown, so nothing beneath it may show."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        self.fd = -1
+        self.index, self.content_end = empty_index(), 0
+        self._blocks = np.zeros(0, dtype=np.int64)
+        self.lost = reason
+
+    def between(self, first: int, end: int) -> Index:
+        """The entries of the blocks from `first` on, up to `end`."""
+        low, high = np.searchsorted(self._blocks, (first, end))
+        return self.index[low:high]
 
 
 def data_runs(index: Index) -> Iterator[tuple[int, int, int]]:
@@ -119,17 +139,36 @@ def write_merged(older: Layer, newer: Layer, path: Path) -> None:
         os.close(fd)
 
 
-def _read_footer(fd: int, path: Path) -> tuple[Index, int]:
-    size = os.fstat(fd).st_size
-    trailer = os.pread(fd, TRAILER_BYTES, max(0, size - TRAILER_BYTES))
+class Trailer(NamedTuple):
+    """The end of a layer file. `root` is that of the digests in the index."""
+
+    entries: int
+    content_end: int
+    root: bytes
+    index_crc: int
+
+
+def unpack_trailer(trailer: bytes) -> Trailer | None:
+    """None when it is not one, or damaged."""
     if len(trailer) != TRAILER_BYTES:
-        raise StoreDamaged(f"layer {path} is only {size} bytes long")
-    magic, count, content_end, _, body_crc, crc = _TRAILER.unpack(trailer)
+        return None
+    magic, count, content_end, root, index_crc, crc = _TRAILER.unpack(trailer)
     if magic != _MAGIC or crc != zlib.crc32(trailer[:-4]):
-        raise StoreDamaged(f"layer {path}: its trailer is damaged")
-    body = bytearray(count * INDEX_TYPE.itemsize)
-    if content_end + len(body) + TRAILER_BYTES != size or read_into(fd, memoryview(body), content_end) != len(body):
+        return None
+    return Trailer(count, content_end, root, index_crc)
+
+
+def read_footer(fd: int, path: Path) -> tuple[Index, int]:
+    """The index, and where the content ends. StoreDamaged where either cannot be trusted."""
+    size = os.fstat(fd).st_size
+    trailer = unpack_trailer(os.pread(fd, TRAILER_BYTES, max(0, size - TRAILER_BYTES)))
+    if trailer is None:
+        raise StoreDamaged(f"layer {path} of {size} bytes: its trailer is damaged")
+    body = bytearray(max(0, size - TRAILER_BYTES - trailer.content_end))
+    if len(body) != trailer.entries * INDEX_TYPE.itemsize or read_into(
+        fd, memoryview(body), trailer.content_end
+    ) != len(body):
         raise StoreDamaged(f"layer {path}: its trailer does not fit its length of {size} bytes")
-    if zlib.crc32(body) != body_crc:
+    if zlib.crc32(body) != trailer.index_crc:
         raise StoreDamaged(f"layer {path}: its index is damaged")
-    return np.frombuffer(bytes(body), dtype=INDEX_TYPE), content_end
+    return np.frombuffer(bytes(body), dtype=INDEX_TYPE), trailer.content_end

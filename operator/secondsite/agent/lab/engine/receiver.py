@@ -3,21 +3,25 @@
 from collections.abc import Callable
 from datetime import datetime
 
+from secondsite.agent.lab.engine.admission import expect_sane
 from secondsite.agent.lab.engine.catalogue import Committed, Opened
 from secondsite.agent.lab.engine.core import StoreCore
-from secondsite.agent.lab.engine.durable import check_id
 from secondsite.agent.lab.engine.errors import HeadConflict, PeerRefused, StaleGeneration
 from secondsite.agent.lab.engine.part import IncomingPart
 from secondsite.agent.lab.engine.stale import read_stale_page
 from secondsite.agent.lab.engine.types import RecoveryPoint
-from secondsite.wire.peer import CycleCommit, CycleCommitted, CycleKind, CycleOpen, CycleOpened, OpenCycle, PeerStatus
+from secondsite.wire.peer import (
+    Codec,
+    CycleCommit,
+    CycleCommitted,
+    CycleOpen,
+    CycleOpened,
+    OpenCycle,
+    PeerStatus,
+)
 
-# More than any Hyper-V VM has.
-_MAX_DISKS = 512
-_MAX_DISK_BYTES = 64 << 40
 
-
-def describe(entry: Committed, pinned: int = 0) -> RecoveryPoint:
+def describe(entry: Committed, pinned: int = 0, damage: str = "") -> RecoveryPoint:
     """A committed line as a fact."""
     return RecoveryPoint(
         id=entry.point,
@@ -27,7 +31,8 @@ def describe(entry: Committed, pinned: int = 0) -> RecoveryPoint:
         durable_time=entry.durable_time,
         bytes=entry.bytes,
         pinned=pinned,
-        damaged=entry.damaged,
+        damaged=bool(damage),
+        damage=damage,
         consistency=entry.consistency,
     )
 
@@ -68,7 +73,7 @@ class Receiver:
                 self._begin(message)
             elif opened.disks != message.disks:
                 raise PeerRefused(409, "PlanChanged", f"cycle {message.cycle} was opened with another plan")
-            return CycleOpened(have=self._have())
+            return CycleOpened(have=self._have(), codecs=tuple(Codec))
 
     def part(self, cycle: str, disk: str) -> IncomingPart:
         """Where the frames of a disk go."""
@@ -100,20 +105,19 @@ class Receiver:
 
     def _check_open(self, message: CycleOpen) -> None:
         contents = self._core.contents
-        check_id("cycle", message.cycle)
+        expect_sane(message)
         if message.generation < contents.generation:
             detail = f"generation {message.generation} is over, {contents.generation} is here: roles have changed"
             raise StaleGeneration(contents.generation, detail)
         self._refuse_promoted(message.generation)
-        if message.kind is CycleKind.Seed:
-            raise PeerRefused(422, "BadKind", "a seed is adopted where it lies, never sent")
         if message.parent != contents.head:
             raise HeadConflict(contents.head, f"the newest point here is {contents.head}, not {message.parent}")
-        sizes = {check_id("disk", name): plan.size for name, plan in message.disks.items()}
+        if any(entry.point == message.cycle for entry in contents.points):
+            # Its frames would take the place of that point's layer.
+            raise PeerRefused(409, "CycleKnown", f"cycle {message.cycle} is a recovery point here; choose a new id")
+        sizes = {name: plan.size for name, plan in message.disks.items()}
         if contents.points and sizes != contents.sizes:
             raise PeerRefused(409, "DiskSetChanged", f"disks {sizes} differ from those replicated, {contents.sizes}")
-        if not 1 <= len(sizes) <= _MAX_DISKS or not all(0 < size <= _MAX_DISK_BYTES for size in sizes.values()):
-            raise PeerRefused(422, "BadDisks", f"1 to {_MAX_DISKS} disks of up to 64 TiB are possible, not {sizes}")
 
     def _refuse_promoted(self, generation: int) -> None:
         promoted = self._core.contents.promoted
@@ -127,7 +131,12 @@ class Receiver:
     def _begin(self, message: CycleOpen) -> None:
         core = self._core
         sizes = {name: plan.size for name, plan in message.disks.items()}
-        core.keep_disks(sizes)
+        try:
+            core.keep_disks(sizes)
+        except OSError as error:
+            # As many files, or as large ones, as this host cannot have: nothing of it stays open.
+            core.keep_disks(core.contents.sizes)
+            raise PeerRefused(507, "NoStorage", f"the files of disks {sizes} cannot be made here: {error}") from error
         opened = Opened(
             cycle=message.cycle,
             parent=message.parent,

@@ -5,26 +5,31 @@
 Which of them count is said by the store's catalogue alone.
 """
 
+import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from secondsite.agent.lab.engine.base import BaseImage
 from secondsite.agent.lab.engine.durable import make_directory, sync_directory
-from secondsite.agent.lab.engine.layer import Layer, write_merged
+from secondsite.agent.lab.engine.errors import StoreDamaged
+from secondsite.agent.lab.engine.layer import Layer, LostLayer, write_merged
 from secondsite.agent.lab.engine.part import IncomingPart
-from secondsite.agent.lab.engine.view import DiskView
+from secondsite.agent.lab.engine.salvage import rebuild_index
+from secondsite.agent.lab.engine.view import DiskView, Heal
 from secondsite.wire.peer import DiskPlan
+
+_log = logging.getLogger(__name__)
 
 
 class ReplicaDisk:
     """One disk of a replica. The store serialises what changes it."""
 
-    def __init__(self, folder: Path, name: str, size: int) -> None:
+    def __init__(self, folder: Path, name: str, size: int, *, established: bool = False) -> None:
         self.name = name
         self._folder = make_directory(folder)
         self._layers_folder = make_directory(folder / "layers")
         self._incoming_folder = make_directory(folder / "incoming")
-        self.base = BaseImage(folder, size)
+        self.base = BaseImage(folder, size, established=established)
         sync_directory(folder)
         self._layers: dict[str, Layer] = {}
         self.part: IncomingPart | None = None
@@ -46,17 +51,45 @@ class ReplicaDisk:
                 if path not in wanted:
                     path.unlink()
         for point in points:
-            self.load(point)
+            self._layers[point] = self._open_layer(point)
 
     def load(self, point: str) -> None:
+        """Open a layer that was just written."""
         self._layers[point] = Layer(self._layer_path(point))
+
+    def layer(self, point: str) -> Layer:
+        return self._layers[point]
+
+    def points(self) -> list[str]:
+        """Whose layers are here, in no order."""
+        return list(self._layers)
+
+    def layers(self) -> list[Layer]:
+        return list(self._layers.values())
+
+    def _open_layer(self, point: str) -> Layer:
+        """A layer as it is found: what is wrong with one must not cost the points that do without it."""
+        path = self._layer_path(point)
+        try:
+            return Layer(path)
+        except FileNotFoundError:
+            return LostLayer(path, f"layer file {path} is missing")
+        except OSError as error:
+            return LostLayer(path, f"layer file {path} cannot be read: {error}")
+        except StoreDamaged as damage:
+            _log.warning("%s; making it again from the layer's frames", damage)
+        try:
+            rebuild_index(path, point)
+            return Layer(path)
+        except (StoreDamaged, OSError) as error:
+            return LostLayer(path, str(error))
 
     def layer_bytes(self, point: str) -> int:
         return self._layers[point].bytes
 
-    def view(self, chain: Sequence[str]) -> DiskView:
+    def view(self, chain: Sequence[str], heal: Heal | None = None) -> DiskView:
         """The disk at the last point of the chain."""
-        return DiskView(chain[-1], self.name, self.base, [self._layers[point] for point in chain])
+        return DiskView(chain[-1], self.name, self.base, [self._layers[point] for point in chain], heal)
 
     def begin_part(self, cycle: str, generation: int, plan: DiskPlan) -> IncomingPart:
         """Open the part of a cycle, with what is valid in it, in place of any other cycle's."""

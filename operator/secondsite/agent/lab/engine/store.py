@@ -4,21 +4,26 @@ import contextlib
 import os
 import shutil
 import threading
+import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from secondsite.agent.lab.engine.catalogue import Cloned, CloneDropped, Merging, Scrubbed
+from secondsite.agent.lab.engine.blocks import block_count
+from secondsite.agent.lab.engine.bucket import TokenBucket
+from secondsite.agent.lab.engine.catalogue import Cloned, CloneDropped, Merging, Promoted
 from secondsite.agent.lab.engine.clone import Clone, prepare_folder
 from secondsite.agent.lab.engine.core import StoreCore
 from secondsite.agent.lab.engine.durable import check_id, write_all
 from secondsite.agent.lab.engine.errors import EngineError, PointInUse, UnknownClone, UnknownPoint
+from secondsite.agent.lab.engine.healing import Healer
 from secondsite.agent.lab.engine.receiver import Receiver, describe
 from secondsite.agent.lab.engine.retention import retention
+from secondsite.agent.lab.engine.scrub import Scrub, ScrubProgress, ScrubResult
 from secondsite.agent.lab.engine.types import BlockRef, CloneInfo, RecoveryPoint, utc_now
 from secondsite.agent.lab.engine.view import DiskView
-from secondsite.wire.peer import PeerStatus
+from secondsite.wire.peer import HashBasis, PeerStatus
 
 
 class TargetStore:
@@ -32,7 +37,7 @@ class TargetStore:
     4. Merge: log `Merging` (the point is offered no more), copy (may be redone), fdatasync, log `Merged`, unlink.
 
     `on_commit` runs in the receiver's thread once the point is durable and before the sender hears of it; it must not
-    raise, and is not repeated after a restart.
+    raise, and is not repeated after a restart. `on_damage` hears, in whatever thread, that what is damaged has changed.
     """
 
     def __init__(
@@ -42,13 +47,16 @@ class TargetStore:
         *,
         clock: Callable[[], datetime] = utc_now,
         on_commit: Callable[[RecoveryPoint], None] | None = None,
+        on_damage: Callable[[], None] | None = None,
     ) -> None:
         self._core = StoreCore(root, vm_id)
         self.vm_id = vm_id
+        self._healer = Healer(self._core, on_damage or _ignore)
+        self._core.heal = self._healer.heal
         # What the data server talks to.
         self.receiver = Receiver(self._core, clock, on_commit)
-        self._merge_lock = threading.Lock()
         self._readers: Counter[str] = Counter()
+        self._open_clones: weakref.WeakValueDictionary[str, Clone] = weakref.WeakValueDictionary()
 
     @staticmethod
     def exists(root: Path) -> bool:
@@ -74,7 +82,8 @@ class TargetStore:
             pins = Counter(self._core.contents.clones.values())
             merging = self._core.contents.merging.point if self._core.contents.merging else None
             offered = [entry for entry in self._core.contents.points if entry.point != merging and not entry.stale]
-            return [describe(entry, pins[entry.point]) for entry in offered]
+            damaged = self._core.damaged_points()
+            return [describe(entry, pins[entry.point], damaged.get(entry.point, "")) for entry in offered]
 
     @property
     def head(self) -> str | None:
@@ -92,13 +101,50 @@ class TargetStore:
         with self._reading(point_id) as views:
             return views[disk].read(offset, length)
 
-    def verify(self, point_id: str) -> list[BlockRef]:
-        """Scrub a whole point: the blocks that do not match their digests. The verdict is remembered in the point."""
+    def scrub(self, point_id: str) -> list[BlockRef]:
+        """Read a whole point: the blocks that do not match their digests and were not mended; they are remembered."""
         with self._reading(point_id) as views:
-            damaged = [BlockRef(name, block) for name, view in views.items() for block in view.damaged_blocks()]
-            with self._core.lock:
-                self._core.log(Scrubbed(point=point_id, damaged=bool(damaged)))
-        return damaged
+            return [BlockRef(name, block) for name, view in views.items() for block in self._scrub(view)]
+
+    def _scrub(self, view: DiskView) -> Iterator[int]:
+        with self._core.lock:
+            known = [
+                block
+                for key, event in self._core.contents.damage.items()
+                if key[0] == view.disk
+                for block in event.blocks
+            ]
+        self._healer.heal(view, known)
+        for first, count in view.steps():
+            _, damaged = view.check(first, count)
+            if damaged:
+                view.renew(damaged)
+                yield from view.check(first, count)[1]
+
+    def scrub_files(
+        self,
+        stop: threading.Event,
+        budget: TokenBucket,
+        progress: Callable[[ScrubProgress], None] | None = None,
+    ) -> ScrubResult:
+        """Read every stored file once, `budget` bytes per second; mend what the store itself can, remember the rest.
+
+        Stopped when `stop` is set meanwhile. Merges, cycles and reads go on beside it.
+        """
+        return Scrub(self._core, self._healer, stop, budget).run(progress or _ignore)
+
+    @property
+    def damage(self) -> list[BlockRef]:
+        """Every stored block that is known to be damaged, in whichever file; beyond 4,096 per file they are counted."""
+        with self._core.lock:
+            found = {
+                BlockRef(event.disk, block) for event in self._core.contents.damage.values() for block in event.blocks
+            }
+        return sorted(found, key=lambda ref: (ref.disk, ref.block))
+
+    def repair(self, disk: str, blocks: Iterable[tuple[int, memoryview | bytes]]) -> int:
+        """Take blocks that a peer still holds: whichever has the digest of a damaged one takes its place. How many."""
+        return self._healer.accept(disk, blocks)
 
     def materialise(self, point_id: str, disk: str, path: Path) -> None:
         """Write a disk of a point as a sparse raw file, durably. DamagedBlock leaves the file incomplete."""
@@ -113,11 +159,26 @@ class TargetStore:
             finally:
                 os.close(fd)
 
+    def hash_page(self, disk: str, first: int, count: int, basis: HashBasis) -> bytes:
+        """The XXH3-128 of blocks at the head, stale or not, 16 bytes each.
+
+        KeyError for the disk, ValueError outside of it, UnknownPoint when there is no head.
+        """
+        with self._reading(None) as views:
+            view = views[disk]
+            if count < 1 or first + count > block_count(view.size):
+                raise ValueError(f"{count} blocks from {first}: disk {disk} has {block_count(view.size)}")
+            found = view.kept_hashes(first, count) if basis is HashBasis.Stored else view.read_hashes(first, count)
+            return found.tobytes()
+
     @contextlib.contextmanager
-    def _reading(self, point_id: str) -> Iterator[dict[str, DiskView]]:
-        """Views of a point that no merge can take away meanwhile."""
+    def _reading(self, point_id: str | None) -> Iterator[dict[str, DiskView]]:
+        """Views of a point that no merge can take away meanwhile; None: of the head, which may be an adopted disk."""
         with self._core.lock:
-            self._core.contents.offered(point_id)
+            if point_id is not None:
+                self._core.contents.offered(point_id)
+            elif (point_id := self._core.contents.head) is None:
+                raise UnknownPoint(f"VM {self.vm_id} has no recovery point here")
             views = self._core.views(point_id)
             self._readers[point_id] += 1
         try:
@@ -134,7 +195,7 @@ class TargetStore:
         UnknownPoint; PointInUse when it is the newest, a clone stands on it, or it is being read.
         """
         core = self._core
-        with self._merge_lock:
+        with self._core.merge_lock:
             if core.contents.merging is not None:
                 # An error of the disk stopped it.
                 core.finish_merge(core.contents.merging)
@@ -153,6 +214,12 @@ class TargetStore:
             raise PointInUse(f"a clone stands on recovery point {point_id}; drop the clone first")
         if self._readers[point_id] > 0:
             raise PointInUse(f"recovery point {point_id} is being read; try again")
+        position = self._core.contents.position(point_id)
+        successor = self._core.contents.points[position + 1].point if position else None
+        if reason := self._core.unreadable(point_id, successor):
+            raise PointInUse(
+                f"recovery point {point_id} cannot be merged, others may need what is left of it: {reason}"
+            )
 
     def apply_retention(self, now: datetime, keep_every_seconds: float, retention_seconds: float) -> list[str]:
         """Merge what `retention` gives up, oldest first; the ids of the points that are gone."""
@@ -200,22 +267,46 @@ class TargetStore:
             point_id = self._core.contents.clones.get(clone_id)
             if point_id is None:
                 raise UnknownClone(f"no clone {clone_id} of VM {self.vm_id}")
-            return Clone(clone_id, point_id, self._core.clone_folder(clone_id), self._core.views(point_id))
+            clone = Clone(clone_id, point_id, self._core.clone_folder(clone_id), self._core.views(point_id))
+            self._open_clones[clone_id] = clone
+            return clone
+
+    def is_open(self, clone_id: str) -> bool:
+        """Whether somebody of this process has the clone open."""
+        clone = self._open_clones.get(clone_id)
+        return clone is not None and not clone.closed
 
     def clones(self) -> list[CloneInfo]:
         with self._core.lock:
             return [CloneInfo(clone, point) for clone, point in self._core.contents.clones.items()]
 
     def drop_clone(self, clone_id: str) -> None:
-        """Remove a clone and what it wrote, and unpin its point. Close it first. Fine when there is none."""
+        """Remove a clone and what it wrote, and unpin its point. Close it first. Fine when there is none.
+
+        PointInUse when it was failed over to.
+        """
         with self._core.lock:
+            if self.promoted is not None and self.promoted.clone == clone_id:
+                raise PointInUse(f"VM {self.vm_id} was failed over to clone {clone_id}; cancel the failover instead")
             if clone_id in self._core.contents.clones:
                 self._core.log(CloneDropped(clone=clone_id))
                 shutil.rmtree(self._core.clone_folder(clone_id))
 
+    # Roles: see `failover` and `promotion`
+
+    @property
+    def core(self) -> StoreCore:
+        """What verbs in modules of their own work on."""
+        return self._core
+
+    @property
+    def promoted(self) -> Promoted | None:
+        """The failover that stands: point, clone and generation."""
+        return self._core.contents.promoted
+
     def close(self) -> None:
         """Let go of the files; parts keep what they have. May be repeated."""
-        with self._merge_lock:
+        with self._core.merge_lock:
             self._core.close()
 
     def discard(self) -> None:
@@ -224,3 +315,7 @@ class TargetStore:
         # First what makes it a replica: half removed must not look like one.
         (self._core.root / "catalog.log").unlink(missing_ok=True)
         shutil.rmtree(self._core.root)
+
+
+def _ignore(*_: object) -> None:
+    """Nobody listens."""

@@ -60,7 +60,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryPoint:
-    """A VM as it was at `freeze_time`. `bytes` is what its layer holds; `pinned` counts the clones that stand on it."""
+    """A VM as it was at `freeze_time`. `bytes` is what its layer holds; `pinned` counts the clones that stand on it.
+
+    `damage` says what of it is known to be unreadable; it is empty where `damaged` is false.
+    """
 
     id: str
     kind: CycleKind
@@ -70,6 +73,7 @@ class RecoveryPoint:
     bytes: int
     pinned: int = 0
     damaged: bool = False
+    damage: str = ""
     consistency: Consistency = Consistency.CrashConsistent
 
 
