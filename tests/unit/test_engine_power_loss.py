@@ -1,0 +1,135 @@
+"""The power fails at a random instant, and what was not yet durable is dropped, reordered or torn: nothing that was
+acknowledged is lost, and no wrong byte is served. With any of the syncs left out, something is."""
+
+import contextlib
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from secondsite.agent.lab.engine import (
+    EngineError,
+    PeerRefused,
+    TargetStore,
+    base,
+    catalogue,
+    clone,
+    durable,
+    layer,
+    part,
+)
+from support.engine_pair import BLOCK, Pair, pattern
+from support.engine_power import Recorder
+from support.engine_power_check import Broken, check_cuts
+from support.engine_power_life import Life
+from support.engine_power_states import PowerDisk
+
+CUTS = 80
+
+
+def live(folder: Path, seed: int, sabotage: Callable[[pytest.MonkeyPatch], None] | None = None) -> Life:
+    world = folder / "world"
+    world.mkdir()
+    return Life(world, seed, sabotage=sabotage)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_power_cut_loses_and_damages_nothing(tmp_path: Path, seed: int) -> None:
+    life = live(tmp_path, seed)
+    assert len(life.truth) > 4, "a life without cycles proves nothing"
+    assert check_cuts(life, tmp_path, CUTS, random.Random(seed)) == CUTS
+
+
+class WithoutSync:
+    """The `os` of a module whose author forgot some calls."""
+
+    def __init__(self, *forgotten: str) -> None:
+        self._forgotten = forgotten
+
+    def __getattr__(self, name: str) -> Any:
+        return (lambda _: None) if name in self._forgotten else getattr(os, name)
+
+
+@pytest.mark.parametrize(
+    ("module", "call"),
+    [
+        # Committed is said before the frames are durable; before the catalogue is; before the names are.
+        (part, "fdatasync"),
+        (catalogue, "fdatasync"),
+        (durable, "fsync"),
+        # A merge that trusts the page cache; the source's state; a clone's blocks.
+        (base, "fdatasync"),
+        (layer, "fdatasync"),
+        (durable, "fdatasync"),
+        (clone, "fdatasync"),
+    ],
+)
+def test_a_sync_that_is_left_out_is_noticed(tmp_path: Path, module: ModuleType, call: str) -> None:
+    def sabotage(patched: pytest.MonkeyPatch) -> None:
+        patched.setattr(module, "os", WithoutSync(call))
+
+    for seed in range(4):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        try:
+            check_cuts(live(folder, seed, sabotage), folder, CUTS, random.Random(seed))
+        except (Broken, EngineError):
+            return
+    pytest.fail(f"{module.__name__} without {call} went unnoticed")
+
+
+def test_the_recorder_sees_every_change(tmp_path: Path) -> None:
+    """What it wrote down amounts to the files that are there."""
+    world = tmp_path / "world"
+    life = live(tmp_path, 3)
+    disk = PowerDisk(life.recorder.folders)
+    for entry in life.recorder.log:
+        disk.take(entry)
+    disk.write(tmp_path / "again", random.Random(0), lambda _: False)
+    assert files(tmp_path / "again") == files(world)
+
+
+def files(root: Path) -> dict[str, bytes | None]:
+    paths = sorted(path for path in root.rglob("*") if path.name != "lock")
+    return {str(path.relative_to(root)): None if path.is_dir() else path.read_bytes() for path in paths}
+
+
+@pytest.mark.parametrize("changes", range(12))
+def test_the_folders_of_a_store_are_as_durable_as_what_is_in_them(tmp_path: Path, changes: int) -> None:
+    """Also when the process that made them died in between, and the next one found them."""
+    world = tmp_path / "world"
+    world.mkdir()
+    recorder = Recorder(world)
+    with recorder.recording(), Pair(tmp_path / "elsewhere", {"a": BLOCK}) as pair:
+        pair.disks["a"].write(0, pattern(1))
+        pair.target.close()
+        recorder.kill_after(changes, world)
+        with contextlib.suppress(OSError, PeerRefused):
+            pair.target = TargetStore(world / "replicas" / "vm", "vm")
+            pair.cycle()
+        pair.target.close()
+        recorder.revive()
+        pair.target = TargetStore(world / "replicas" / "vm", "vm")
+        point = pair.cycle().cycle
+    disk = PowerDisk(recorder.folders)
+    for entry in recorder.log:
+        disk.take(entry)
+    # Nothing happens to have come that was not waited for.
+    disk.write(tmp_path / "after", Never(), lambda _: True)
+    store = TargetStore(tmp_path / "after" / "replicas" / "vm", "vm")
+    assert store.read_point(point, "a", 0, BLOCK) == pattern(1)
+    store.close()
+
+
+class Never(random.Random):
+    """The unkind end of every range."""
+
+    def choice(self, options: Any) -> Any:
+        return options[0]
+
+    def random(self) -> float:
+        return 0.99
