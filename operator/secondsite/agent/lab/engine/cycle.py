@@ -7,7 +7,7 @@ from datetime import datetime
 
 from secondsite.agent.lab.engine.blocks import Blocks, root_of
 from secondsite.agent.lab.engine.client import PeerClient, PeerSession
-from secondsite.agent.lab.engine.errors import HeadConflict, Stopped
+from secondsite.agent.lab.engine.errors import FramesMissing, HeadConflict, LinkError, Stopped
 from secondsite.agent.lab.engine.frames import build_frame, cycle_digest
 from secondsite.agent.lab.engine.meter import Meter
 from secondsite.agent.lab.engine.state import OpenState
@@ -42,6 +42,7 @@ class CycleRun:
         self._halt = threading.Event()
         self._plans: dict[str, Blocks] = {name: tracker.plan() for name, tracker in trackers.items()}
         self._have = dict.fromkeys(trackers, 0)
+        self._sent = dict.fromkeys(trackers, 0)
         self._meter = Meter()
         self._codecs: tuple[str, ...] = ()
         self._committed = False
@@ -81,6 +82,8 @@ class CycleRun:
         for name, plan in self._plans.items():
             if min(have.get(name, 0) * FRAME_BLOCKS, len(plan)) < self._trackers[name].held(plan):
                 return False
+        # What an earlier run sent is not known here; the commit finds out whether it is true.
+        self._sent.update(have)
         self._acknowledge(have)
         if any(tracker.image_lost() for tracker in self._trackers.values()):
             return False
@@ -90,9 +93,15 @@ class CycleRun:
     def finish(self) -> datetime:
         """Stream what is missing and commit: when the point became durable."""
         with self._client.link.turn(self._stop), self._client.session() as peer:
-            if not self._committed:
-                self._stream(peer)
-            return peer.commit(self._vm_id, self.cycle.cycle, self._commit_message()).durable_time
+            try:
+                if not self._committed:
+                    self._stream(peer)
+                return peer.commit(self._vm_id, self.cycle.cycle, self._commit_message()).durable_time
+            except FramesMissing as missing:
+                # The next run hears what it really has.
+                raise LinkError(
+                    f"VM {self._vm_id}: the replica lacks frames that it acknowledged: {missing}"
+                ) from missing
 
     def _commit_message(self) -> CycleCommit:
         disks = {
@@ -150,6 +159,8 @@ class CycleRun:
                     level=self._client.level(self._codecs),
                 )
                 tracker.remember(blocks, frame.digests)
+                # From here on it may be acknowledged: it was read.
+                self._sent[name] = sequence + 1
                 stream.send(frame, self._client.bucket, self._halt, self._meter.add)
                 # Zero blocks, which went without payload.
                 self._meter.add(len(content) - frame.raw_bytes, 0)
@@ -157,6 +168,9 @@ class CycleRun:
 
     def _acknowledge(self, have: Mapping[str, int]) -> None:
         for name, frames in have.items():
+            if frames > self._sent.get(name, frames):
+                # To believe it would let the guest write over blocks that are still to be read.
+                raise LinkError(f"disk {name}: the other side holds {frames} frames, {self._sent[name]} were sent")
             if name in self._plans and frames > self._have[name]:
                 self._trackers[name].acknowledge(self._plans[name], frames)
                 self._have[name] = frames
