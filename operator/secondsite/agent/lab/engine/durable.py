@@ -91,17 +91,20 @@ def lock_directory(path: Path) -> int:
     return fd
 
 
-def data_extents(fd: int, size: int) -> list[tuple[int, int]]:
-    """The (offset, end) ranges of a sparse file that may hold data; all of it where the file system cannot tell."""
+def data_extents(fd: int, size: int, begin: int = 0) -> list[tuple[int, int]]:
+    """The (offset, end) ranges of a sparse file that may hold data; all of it where the file system cannot tell.
+
+    Of those that begin before `size` and end after `begin`; the last may reach over `size`.
+    """
     extents: list[tuple[int, int]] = []
-    position = 0
+    position = begin
     while position < size:
         try:
             start = os.lseek(fd, position, os.SEEK_DATA)
         except OSError as error:
             if error.errno == errno.ENXIO:
                 break
-            return [(0, size)]
+            return [(begin, size)]
         position = os.lseek(fd, start, os.SEEK_HOLE)
         extents.append((start, position))
     return extents

@@ -78,6 +78,11 @@ class Layer:
         position[position == len(self._blocks)] = 0
         return np.where(self._blocks[position] == blocks, position, -1)
 
+    def between(self, first: int, end: int) -> Index:
+        """The entries of the blocks from `first` on, up to `end`."""
+        low, high = np.searchsorted(self._blocks, (first, end))
+        return self.index[low:high]
+
 
 class LostLayer(Layer):
     """In place of a layer whose index is gone: which blocks it held is unknown, so nothing beneath it may show."""

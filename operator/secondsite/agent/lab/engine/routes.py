@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from secondsite.agent.lab.engine import routes_replicate, routes_roles
+from secondsite.agent.lab.engine import routes_hashes, routes_replicate, routes_roles
 from secondsite.agent.lab.engine.channel import Channel, Headers
 from secondsite.agent.lab.engine.errors import (
     BadMessage,
@@ -30,7 +30,7 @@ Post = Callable[[str, str, bytes], Message]
 """Site that asks, VM, body. Raises PeerRefused."""
 
 # What the wire knows of one VM. A further module of routes adds itself here.
-_ROUTES: tuple[Route, ...] = (*routes_replicate.ROUTES, *routes_roles.ROUTES)
+_ROUTES: tuple[Route, ...] = (*routes_replicate.ROUTES, *routes_roles.ROUTES, *routes_hashes.ROUTES)
 _METHODS = frozenset({"GET", "POST", "PUT"})
 
 _PROBLEMS: dict[type[EngineError], tuple[int, str]] = {

@@ -1,40 +1,25 @@
 """The sending half: all disks of one VM, tracked together, frozen at one instant, shipped cycle by cycle."""
 
-import contextlib
-import os
-import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
-
-import msgspec
 
 from secondsite.agent.lab.engine.agreement import agreed, take_back, with_head
 from secondsite.agent.lab.engine.client import PeerClient
+from secondsite.agent.lab.engine.compare import CompareResult, Comparison, Subject
 from secondsite.agent.lab.engine.cycle import CycleRun
-from secondsite.agent.lab.engine.disk import SourceDisk
-from secondsite.agent.lab.engine.durable import check_id, lock_directory, make_directories
-from secondsite.agent.lab.engine.errors import EngineError, HeadConflict, ImageLost, MapNotTrusted, StaleGeneration
+from secondsite.agent.lab.engine.errors import EngineError, HeadConflict, ImageLost, MapNotTrusted
 from secondsite.agent.lab.engine.overview import progress_of
 from secondsite.agent.lab.engine.quiesce import Quiesce, freeze_at_rest
-from secondsite.agent.lab.engine.state import (
-    OpenState,
-    SourceState,
-    current_boot_id,
-    load_state,
-    save_state,
-    state_path,
-    taken_up,
-)
-from secondsite.agent.lab.engine.tracker import DiskTracker
-from secondsite.agent.lab.engine.types import CycleResult, Freeze, Progress, utc_now
-from secondsite.wire.peer import CycleKind
+from secondsite.agent.lab.engine.source_core import SourceCore
+from secondsite.agent.lab.engine.state import OpenState
+from secondsite.agent.lab.engine.types import CycleResult, Freeze, Progress
+from secondsite.wire.peer import CycleKind, HashBasis
 
 
-class ReplicationSource:
+class ReplicationSource(SourceCore):
     """Tracks the disks of one VM under `root` and replicates them, one cycle at a time.
 
     Construct it before any guest writes: it attaches to the disks. `at_freeze` is called under the locks of all disks,
@@ -50,65 +35,8 @@ class ReplicationSource:
     5. Another boot id without a clean close: the map is not trusted.
     """
 
-    _tracker_type = DiskTracker
-
-    def __init__(
-        self,
-        root: Path,
-        vm_id: str,
-        disks: Mapping[str, SourceDisk],
-        *,
-        generation: int = 1,
-        clock: Callable[[], datetime] = utc_now,
-        boot_id: str | None = None,
-        at_freeze: Callable[[Freeze], None] | None = None,
-    ) -> None:
-        self.vm_id = check_id("VM", vm_id)
-        self._root = root
-        self._disks = {check_id("disk", name): disks[name] for name in sorted(disks)}
-        self._clock = clock
-        self._at_freeze = at_freeze
-        self._one_cycle = threading.Lock()
-        self._run: CycleRun | None = None
-        make_directories(root)
-        self._directory_lock = lock_directory(root)
-        try:
-            self._state = self._open_state(generation, boot_id or current_boot_id())
-            self.trackers = {name: self._tracker_type(disk, root, name) for name, disk in self._disks.items()}
-            self._save(self._state)
-        except BaseException:
-            os.close(self._directory_lock)
-            raise
-        for name, disk in self._disks.items():
-            disk.attach(self.trackers[name])
-
-    @staticmethod
-    def exists(root: Path) -> bool:
-        """Whether tracking was ever set up under `root`."""
-        return state_path(root).exists()
-
-    @property
-    def map_trusted(self) -> bool:
-        """False after an unclean stop of the host: writes may be missing from the map."""
-        return self._state.trusted
-
-    @property
-    def head(self) -> str | None:
-        """The newest recovery point known here to be committed at the replica."""
-        return self._state.head
-
-    @property
-    def open_cycle(self) -> OpenState | None:
-        return self._state.open
-
-    @property
-    def generation(self) -> int:
-        return self._state.generation
-
-    @property
-    def superseded_by(self) -> int | None:
-        """The newer generation that refused ours: the VM is primary elsewhere. None again after a cycle was taken."""
-        return self._state.superseded_by
+    _run: CycleRun | None = None
+    _comparison: Comparison | None = None
 
     def begin_term(self, generation: int) -> None:
         """Stay the primary in a newer generation: the other side's was discarded. May be repeated. Not in a cycle.
@@ -119,14 +47,6 @@ class ReplicationSource:
             raise EngineError(f"VM {self.vm_id}: generation {generation} is older than ours, {self.generation}")
         self.abandon()
         self._change(generation=generation, superseded_by=None)
-
-    @property
-    def initial_done(self) -> bool:
-        return self._state.head is not None
-
-    def distrust(self) -> None:
-        """As after a crash of the host."""
-        self._change(trusted=False)
 
     def run_cycle(
         self, client: PeerClient, *, stop: threading.Event | None = None, quiesce: Quiesce | None = None
@@ -139,20 +59,13 @@ class ReplicationSource:
         HeadConflict (no common point: resynchronize), StaleGeneration (the VM is primary elsewhere), MapNotTrusted,
         PeerRefused. RuntimeError when one runs already.
         """
-        if not self._one_cycle.acquire(blocking=False):
-            raise RuntimeError(f"a cycle of VM {self.vm_id} is running already")
-        try:
-            return self._run_cycle(client, stop or threading.Event(), quiesce)
-        except StaleGeneration as refusal:
-            self._change(superseded_by=refusal.generation or self.generation + 1)
-            raise
-        finally:
-            self._run = None
-            self._one_cycle.release()
+        with self._alone():
+            try:
+                return self._run_cycle(client, stop or threading.Event(), quiesce)
+            finally:
+                self._run = None
 
     def _run_cycle(self, client: PeerClient, stop: threading.Event, quiesce: Quiesce | None) -> CycleResult:
-        if self._directory_lock < 0:
-            raise EngineError(f"VM {self.vm_id}: replication was closed here")
         if not self._state.trusted:
             raise MapNotTrusted(f"VM {self.vm_id}: the host stopped without a clean close; resynchronize")
         started = time.monotonic()
@@ -191,7 +104,7 @@ class ReplicationSource:
             known = agreed(self._state, status)
             if known is not self._state:
                 self._save(known)
-            if status.stale:
+            if status.stale and status.head != known.compared:
                 take_back(peer, self.vm_id, self.trackers)
 
     def _open_cycle(self, quiesce: Quiesce | None) -> OpenState:
@@ -219,22 +132,47 @@ class ReplicationSource:
                 self._at_freeze(Freeze(cycle, time_of_freeze))
         return time_of_freeze
 
-    @contextlib.contextmanager
-    def _all_locked(self) -> Iterator[None]:
-        with contextlib.ExitStack() as stack:
-            for disk in self._disks.values():
-                stack.enter_context(disk.lock)
-            yield
-
     def _committed(self, run: CycleRun) -> None:
         for tracker in self.trackers.values():
             tracker.release()
         head = {"head": run.cycle.cycle, "head_time": run.cycle.freeze_time, "lineage": ()}
-        self._change(**head, open=None, given_up=None, superseded_by=None)
+        self._change(**head, open=None, given_up=None, superseded_by=None, compared=None)
 
-    def _close_cycle(self) -> None:
-        if self._state.open is not None:
-            self._change(open=None, given_up=self._state.open.cycle)
+    def compare(
+        self,
+        client: PeerClient,
+        *,
+        basis: HashBasis = HashBasis.Stored,
+        stop: threading.Event | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> CompareResult:
+        """Compare the disks with the replica's head, while guests write: the way back where no map can tell.
+
+        After it the map is trusted and the source builds on that head: the next cycle carries what differs, and all
+        recovery points stay. The open cycle is given up first; its blocks stay owed. `progress` hears (blocks done,
+        blocks in all). Interrupted in any way but a stop of the host, the next call goes on where this one was.
+        Raises Stopped, LinkError, StaleGeneration, HeadConflict (the head kept changing), PeerRefused (other disks).
+        RuntimeError while a cycle runs.
+        """
+        with self._alone():
+            self._close_cycle()
+            subject = Subject(client, self.vm_id, self.trackers, self._state.generation, self._state.boot_id)
+            self._comparison = Comparison(subject, self._root, basis, stop or threading.Event(), progress)
+            distrusted = self._distrusted
+            try:
+                head, result = self._comparison.run()
+            finally:
+                self._comparison = None
+            if distrusted != self._distrusted:
+                raise MapNotTrusted(f"VM {self.vm_id}: the map was lost while the disks were compared; compare again")
+            self._change(head=head, compared=head, trusted=True, head_time=None, lineage=(), given_up=None)
+            return result
+
+    @property
+    def comparing(self) -> tuple[int, int] | None:
+        """Blocks compared and blocks in all, while a comparison runs."""
+        comparison = self._comparison
+        return (comparison.done, comparison.total) if comparison else None
 
     def abandon(self) -> None:
         """Give up the open cycle, if any; its blocks go into the next, with a fresh freeze. RuntimeError in a run."""
@@ -248,50 +186,3 @@ class ReplicationSource:
     def progress(self) -> Progress:
         """Numbers for people, at any time."""
         return progress_of(self._run, self._state.open, self.trackers)
-
-    def close(self) -> None:
-        """A clean stop: after it the host may stop too. Waits for a running cycle: set its `stop` first.
-
-        Detaches from the disks, which stay open. May be repeated.
-        """
-        with self._one_cycle:
-            if self._directory_lock < 0:
-                return
-            self._detach(durable=True)
-            for disk in self._disks.values():
-                disk.sync()
-            self._change(clean=True)
-            self._unlock()
-
-    def discard(self) -> None:
-        """Stop tracking for good: all but the disks is removed. Waits for a running cycle: set its `stop` first."""
-        with self._one_cycle:
-            if self._directory_lock >= 0:
-                self._detach(durable=False)
-                self._unlock()
-            state_path(self._root).unlink(missing_ok=True)
-            shutil.rmtree(self._root, ignore_errors=True)
-
-    def _detach(self, *, durable: bool) -> None:
-        for disk in self._disks.values():
-            disk.attach(None)
-        for tracker in self.trackers.values():
-            tracker.close(durable=durable)
-
-    def _unlock(self) -> None:
-        os.close(self._directory_lock)
-        self._directory_lock = -1
-
-    def _open_state(self, generation: int, boot_id: str) -> SourceState:
-        sizes = {name: disk.size for name, disk in self._disks.items()}
-        complete = all(DiskTracker.complete(self._root, name, size) for name, size in sizes.items())
-        fresh = SourceState(vm=self.vm_id, disks=sizes, generation=generation, boot_id=boot_id)
-        path = state_path(self._root)
-        return taken_up(load_state(path), fresh, path, maps_complete=complete)
-
-    def _change(self, **changes: object) -> None:
-        self._save(msgspec.structs.replace(self._state, **changes))
-
-    def _save(self, state: SourceState) -> None:
-        save_state(state_path(self._root), state)
-        self._state = state

@@ -30,6 +30,7 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True):
     `given_up` is the last cycle that was given up here: the replica may yet have committed it. `lineage`, oldest first,
     is what the other side may call its disks after a promotion: the map holds all that differs from any of these, or
     the other side's stale map does. `superseded_by` is a newer generation that refused us.
+    `compared` is the head that our disks were compared with: all that differs from it is in the map.
     """
 
     vm: str
@@ -44,6 +45,7 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True):
     given_up: str | None = None
     lineage: tuple[str, ...] = ()
     superseded_by: int | None = None
+    compared: str | None = None
     version: int = _VERSION
 
 

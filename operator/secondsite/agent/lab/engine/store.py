@@ -17,6 +17,7 @@ from secondsite.agent.lab.engine.clone import Clone, prepare_folder
 from secondsite.agent.lab.engine.core import StoreCore
 from secondsite.agent.lab.engine.durable import check_id, write_all
 from secondsite.agent.lab.engine.errors import EngineError, PointInUse, UnknownClone, UnknownPoint
+from secondsite.agent.lab.engine.hash_pages import read_hashes, stored_hashes
 from secondsite.agent.lab.engine.healing import Healer
 from secondsite.agent.lab.engine.receiver import Receiver, describe
 from secondsite.agent.lab.engine.retention import retention
@@ -168,8 +169,8 @@ class TargetStore:
             view = views[disk]
             if count < 1 or first + count > block_count(view.size):
                 raise ValueError(f"{count} blocks from {first}: disk {disk} has {block_count(view.size)}")
-            found = view.kept_hashes(first, count) if basis is HashBasis.Stored else view.read_hashes(first, count)
-            return found.tobytes()
+            hashes = stored_hashes if basis is HashBasis.Stored else read_hashes
+            return hashes(view.base, view.layers, first, count).tobytes()
 
     @contextlib.contextmanager
     def _reading(self, point_id: str | None) -> Iterator[dict[str, DiskView]]:

@@ -80,6 +80,15 @@ class DiskView:
         self._heal = heal
         self._newest_first = tuple(reversed(layers))
 
+    @property
+    def base(self) -> BaseImage:
+        return self._base
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """What lies over the base, oldest first."""
+        return self._newest_first[::-1]
+
     def read(self, offset: int, length: int) -> bytes:
         """ValueError outside the disk; DamagedBlock instead of bytes that do not match their digest."""
         if offset < 0 or length < 0 or offset + length > self.size:
