@@ -1,72 +1,25 @@
-import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 
-from secondsite.agent.lab.engine import CycleKind, DataServer, LinkError, PeerClient, PeerRefused
-from secondsite.agent.lab.engine.frames import build_frame, cycle_digest
+from secondsite.agent.lab.engine import DataServer, LinkError, PeerClient, PeerRefused
 from secondsite.trust.contexts import client_context, server_context
 from secondsite.trust.gate import SiteGate, only_roles
 from secondsite.trust.names import Role
-from secondsite.wire.peer import MAX_FRAME_BYTES, CycleOpen, DiskPlan, FramesHeld, PeerStatus
-from support.engine_pair import BLOCK, START, Pair, pattern
+from secondsite.wire.peer import MAX_FRAME_BYTES, DiskPlan, FramesHeld, PeerStatus
+from support.engine_pair import Pair, pattern
+from support.engine_wire import SIZES, frame, opening, put, request, talk
 from support.vault import Vault
-
-SIZES = {"a": 200 * BLOCK}
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
     with Pair(tmp_path, SIZES) as pair:
         yield pair
-
-
-def talk(pair: Pair, raw: bytes) -> bytes:
-    """Send bytes, end our side, read all that comes."""
-    with socket.create_connection(("127.0.0.1", pair.server.port), timeout=10) as sock:
-        sock.sendall(raw)
-        sock.shutdown(socket.SHUT_WR)
-        answer = b""
-        while part := sock.recv(65536):
-            answer += part
-    return answer
-
-
-def request(method: str, path: str, message: Any = None) -> bytes:
-    body = b"" if message is None else msgspec.json.encode(message)
-    return f"{method} {path} HTTP/1.1\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
-
-
-def opening(blocks: int = 128) -> CycleOpen:
-    return CycleOpen(
-        cycle="c1",
-        parent=None,
-        generation=1,
-        freeze_time=START,
-        kind=CycleKind.Initial,
-        disks={"a": DiskPlan(size=SIZES["a"], blocks=blocks)},
-    )
-
-
-def frame(sequence: int, *, first: int | None = None, cycle: str = "c1", generation: int = 1) -> bytes:
-    start = sequence * 64 if first is None else first
-    content = memoryview(bytearray(b"".join(pattern(start + number) for number in range(64))))
-    blocks = np.arange(start, start + 64, dtype=np.int64)
-    built = build_frame(blocks, content, sequence=sequence, generation=generation, cycle=cycle_digest(cycle))
-    return built.head + b"".join(bytes(piece) for piece in built.payload)
-
-
-FRAMES = "/v1/vms/vm/cycles/c1/disks/a/frames"
-
-
-def put(*frames: bytes, first: int = 0, path: str = FRAMES, end: bytes = b"0\r\n\r\n") -> bytes:
-    head = f"PUT {path}?from={first} HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n".encode()
-    return head + b"".join(b"%x\r\n%b\r\n" % (len(raw), raw) for raw in frames) + end
 
 
 @pytest.mark.parametrize(
@@ -87,7 +40,7 @@ def put(*frames: bytes, first: int = 0, path: str = FRAMES, end: bytes = b"0\r\n
     ],
 )
 def test_garbage_gets_a_problem_and_harms_nobody(pair: Pair, raw: bytes, code: bytes) -> None:
-    answer = talk(pair, raw)
+    answer = talk(pair.server.port, raw)
     assert answer.startswith(b"HTTP/1.1 4")
     assert b'"code":"' + code in answer
     assert pair.client.status("vm").head is None
@@ -95,7 +48,7 @@ def test_garbage_gets_a_problem_and_harms_nobody(pair: Pair, raw: bytes, code: b
 
 @pytest.mark.parametrize("raw", [b"", b"GET", b"G" * 100_000, b"GET /v1/vms/vm HTTP/1.1\r\n" + b"a: b\r\n" * 10_000])
 def test_no_end_of_a_head_is_waited_for(pair: Pair, raw: bytes) -> None:
-    assert not talk(pair, raw).startswith(b"HTTP/1.1 2")
+    assert not talk(pair.server.port, raw).startswith(b"HTTP/1.1 2")
     assert pair.client.status("vm").head is None
 
 
@@ -118,7 +71,7 @@ def test_no_end_of_a_head_is_waited_for(pair: Pair, raw: bytes) -> None:
 )
 def test_bad_frames_are_refused_and_good_ones_before_them_kept(pair: Pair, body: bytes, code: bytes, kept: int) -> None:
     pair.target.receiver.open_cycle(opening())
-    assert b'"code":"' + code in talk(pair, body)
+    assert b'"code":"' + code in talk(pair.server.port, body)
     status = pair.client.status("vm")
     assert status.open is not None
     assert status.open.have == {"a": kept}
@@ -126,15 +79,15 @@ def test_bad_frames_are_refused_and_good_ones_before_them_kept(pair: Pair, body:
 
 def test_frames_that_were_sent_before_are_skipped(pair: Pair) -> None:
     pair.target.receiver.open_cycle(opening())
-    assert talk(pair, put(frame(0))).endswith(b'{"have":1}')
-    assert talk(pair, put(frame(0), frame(1))).endswith(b'{"have":2}')
+    assert talk(pair.server.port, put(frame(0))).endswith(b'{"have":1}')
+    assert talk(pair.server.port, put(frame(0), frame(1))).endswith(b'{"have":2}')
     assert (pair.folder / "target/disks/a/incoming/c1.part").stat().st_size == len(frame(0)) + len(frame(1))
 
 
 def test_a_frame_cut_in_the_middle_is_as_if_it_never_came(pair: Pair) -> None:
     pair.target.receiver.open_cycle(opening())
     whole = put(frame(0), frame(1))
-    talk(pair, whole[: len(whole) - 1000])
+    talk(pair.server.port, whole[: len(whole) - 1000])
     pair.restart_target()
     assert pair.target.receiver.open_cycle(opening()).have == {"a": 1}
 
