@@ -43,6 +43,10 @@ class Cell(IntEnum):
     Lost = 4
 
 
+_CHANGED = b"\x01"
+_OWED = bytes([Cell.Owed])
+
+
 def map_file(path: Path, length: int) -> mmap.mmap:
     """A file of `length` bytes in memory that outlives the process; created as zeros."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -64,6 +68,7 @@ class DiskTracker:
         count = block_count(disk.size)
         sizes = {"current": count, "frozen": count, "digests": count * DIGEST_BYTES}
         self._maps = [map_file(folder / f"{name}.{kind}", size) for kind, size in sizes.items()]
+        self._current_bytes, self._frozen_bytes, _ = self._maps
         current, frozen, digests = (np.frombuffer(memory, dtype=np.uint8) for memory in self._maps)
         self._current: Bytes = current
         self._frozen: Bytes = frozen
@@ -82,11 +87,16 @@ class DiskTracker:
             self._current[blocks] = 1
 
     def before_write(self, offset: int, length: int) -> None:
-        """A guest is about to write. Lock held."""
+        """A guest is about to write. Lock held.
+
+        Every write pays for this, so it works on the maps' bytes: numpy takes ten times as long for a block or two.
+        """
         first, end = block_span(offset, length)
-        self._current[first:end] = 1
-        for block in np.flatnonzero(self._frozen[first:end] == Cell.Owed).tolist():
-            self._save(first + block)
+        self._current_bytes[first:end] = _CHANGED * (end - first)
+        block = self._frozen_bytes.find(_OWED, first, end)
+        while block >= 0:
+            self._save(block)
+            block = self._frozen_bytes.find(_OWED, block + 1, end)
 
     def _save(self, block: int) -> None:
         try:
