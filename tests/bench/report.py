@@ -1,0 +1,72 @@
+"""The results as tables, for the terminal and for `docs/benchmarks.md`."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.contest import Timing
+from bench.machine import Quiet
+from bench.results import Results, Row
+
+_VERDICTS = {True: "reached", False: "not reached", None: "-"}
+_HEAD = ("work", "against", "goal", "found", "")
+
+_ABOUT = """# Benchmarks
+
+Written by `make bench`, which measures all of it anew. Ratios are how many times as fast as the peer, by the best runs
+and by the medians; they hold between machines far better than seconds do.
+
+How it is measured: each program runs back to back, never in turn with the others; the source is read right before each
+run; the output is synced within the timed span and compared with the source bit for bit after it. Each of the engine's
+two sides is a process of its own, as in two agents that run already, and the recovery point is durable when the clock
+stops. The peers' servers run already too; starting their client is part of their time, as it is for whoever uses them.
+The peers have no TLS, so the ratios are those of the engine without it, a mode that the product does not have; the same
+copy over the product's mutual TLS stands beside it.
+"""
+
+
+def text(rows: Sequence[Row]) -> str:
+    """For the terminal."""
+    lines = [_HEAD, *(_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEAD))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+
+
+def write(path: Path, rows: Sequence[Row], results: Results, facts: dict[str, str], quiet: Quiet, runs: int) -> None:
+    """The whole report; `facts` are about machine and versions."""
+    parts = [
+        _ABOUT,
+        f"Made on {datetime.now(UTC):%d %B %Y}, {runs} runs each. {_disturbance(quiet)}\n",
+        _table(("on", ""), facts.items()),
+        "## Goals\n",
+        _table(_HEAD, map(_cells, rows)),
+        "## Seconds\n",
+        _table(("work", "best", "median", "worst"), map(_seconds, results.timings.values())),
+        "## Processor time of one initial copy\n",
+        _table(("", "sender, s", "receiver, s"), _processor_time(results)),
+    ]
+    path.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (row.work, row.against, row.goal, row.found, _VERDICTS[row.reached])
+
+
+def _seconds(timing: Timing) -> tuple[str, ...]:
+    return (timing.name, *(f"{value:.3f}" for value in (timing.best, timing.median, timing.worst)))
+
+
+def _processor_time(results: Results) -> Iterable[tuple[str, ...]]:
+    for name, (sender, receiver) in results.cpu.items():
+        yield name, f"{sender:.2f}", f"{receiver:.2f}"
+
+
+def _disturbance(quiet: Quiet) -> str:
+    if quiet.disturbed == 0:
+        return "Nothing else ran on the machine when a run began."
+    return f"**Other programs were running when {quiet.disturbed} of {quiet.runs} runs began.**"
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    shown = [head, ["---"] * len(head), *lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in shown)
