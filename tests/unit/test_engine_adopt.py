@@ -43,7 +43,7 @@ def test_the_disks_are_the_point_byte_for_byte(tmp_path: Path, move: bool) -> No
     store = TargetStore(tmp_path / "store", "vm")
     assert (store.head, store.disks) == ("p0", {"a": SIZE, "b": SIZE})
     assert [point.id for point in store.points()] == ["p0"]
-    assert store.verify("p0") == []
+    assert store.scrub("p0") == []
     for name, content in expected.items():
         assert store.read_point("p0", name, 0, SIZE) == content
     store.close()
@@ -65,7 +65,7 @@ def test_a_stale_disk_is_the_head_but_no_point(tmp_path: Path) -> None:
     _adopt(tmp_path / "store", {"a": tmp_path / "a.raw"}, stale=True)
     store = TargetStore(tmp_path / "store", "vm")
     assert (store.head, store.points()) == ("p0", [])
-    for use in (lambda: store.read_point("p0", "a", 0, 1), lambda: store.verify("p0"), lambda: store.clone("p0", "c")):
+    for use in (lambda: store.read_point("p0", "a", 0, 1), lambda: store.scrub("p0"), lambda: store.clone("p0", "c")):
         with pytest.raises(UnknownPoint):
             use()
     store.close()
@@ -108,7 +108,7 @@ def _dies_and_goes_on(folder: Path, steps: int, move: bool, monkeypatch: pytest.
             died = True
     _adopt(folder / "store", images, move=move)
     store = TargetStore(folder / "store", "vm")
-    assert store.verify("p0") == []
+    assert store.scrub("p0") == []
     assert all(store.read_point("p0", name, 0, SIZE) == content for name, content in expected.items())
     assert [path.exists() for path in images.values()] == [not move] * 2
     store.close()

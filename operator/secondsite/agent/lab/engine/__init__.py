@@ -7,6 +7,8 @@ from secondsite.agent.lab.engine.bucket import TokenBucket
 from secondsite.agent.lab.engine.client import PeerClient
 from secondsite.agent.lab.engine.clone import Clone
 from secondsite.agent.lab.engine.codec import Compression
+from secondsite.agent.lab.engine.compare import CompareResult
+from secondsite.agent.lab.engine.demotion import demote, finish_demotion
 from secondsite.agent.lab.engine.disk import SourceDisk
 from secondsite.agent.lab.engine.errors import (
     DamagedBlock,
@@ -17,15 +19,26 @@ from secondsite.agent.lab.engine.errors import (
     PeerRefused,
     PointInUse,
     QuiesceFailed,
+    StaleGeneration,
     Stopped,
     StoreDamaged,
     StoreLocked,
     UnknownClone,
     UnknownPoint,
 )
+from secondsite.agent.lab.engine.failover import cancel_failover, fail_over
+from secondsite.agent.lab.engine.flattening import finish_promotion
 from secondsite.agent.lab.engine.link import Link
+from secondsite.agent.lab.engine.promotion import prepare_promotion, promote
 from secondsite.agent.lab.engine.quiesce import Quiesce
 from secondsite.agent.lab.engine.retention import retention
+from secondsite.agent.lab.engine.retired import (
+    PromotedAway,
+    demotion_pending,
+    forget_promotion,
+    promoted_away,
+    promotion_pending,
+)
 from secondsite.agent.lab.engine.routes import Authorize, Post
 from secondsite.agent.lab.engine.server import DataServer
 from secondsite.agent.lab.engine.source import ReplicationSource
@@ -38,7 +51,7 @@ from secondsite.agent.lab.engine.types import (
     Progress,
     RecoveryPoint,
 )
-from secondsite.wire.peer import BLOCK_BYTES, Consistency, CycleKind
+from secondsite.wire.peer import BLOCK_BYTES, Consistency, CycleKind, HashBasis
 
 __all__ = [
     "BLOCK_BYTES",
@@ -46,6 +59,7 @@ __all__ = [
     "BlockRef",
     "Clone",
     "CloneInfo",
+    "CompareResult",
     "Compression",
     "Consistency",
     "CycleKind",
@@ -54,6 +68,7 @@ __all__ = [
     "DataServer",
     "EngineError",
     "Freeze",
+    "HashBasis",
     "HeadConflict",
     "Link",
     "LinkError",
@@ -63,11 +78,13 @@ __all__ = [
     "PointInUse",
     "Post",
     "Progress",
+    "PromotedAway",
     "Quiesce",
     "QuiesceFailed",
     "RecoveryPoint",
     "ReplicationSource",
     "SourceDisk",
+    "StaleGeneration",
     "Stopped",
     "StoreDamaged",
     "StoreLocked",
@@ -75,5 +92,16 @@ __all__ = [
     "TokenBucket",
     "UnknownClone",
     "UnknownPoint",
+    "cancel_failover",
+    "demote",
+    "demotion_pending",
+    "fail_over",
+    "finish_demotion",
+    "finish_promotion",
+    "forget_promotion",
+    "prepare_promotion",
+    "promote",
+    "promoted_away",
+    "promotion_pending",
     "retention",
 ]

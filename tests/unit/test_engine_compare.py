@@ -1,0 +1,325 @@
+"""Comparing the disks with the replica: the way back without a map, and without giving up a point."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from secondsite.agent.lab.engine import (
+    CompareResult,
+    CycleKind,
+    HashBasis,
+    HeadConflict,
+    LinkError,
+    MapNotTrusted,
+    Stopped,
+)
+from secondsite.agent.lab.engine import compare as comparing
+from secondsite.agent.lab.engine.blocks import Blocks, Digests
+from secondsite.agent.lab.engine.bookmark import Bookmark
+from secondsite.agent.lab.engine.hash_client import HashPages
+from secondsite.agent.lab.engine.tracker import DiskTracker
+from support.engine_pair import BLOCK, Pair, pattern
+
+BLOCKS = 3000
+SIZE = BLOCKS * BLOCK + 4096
+STEP = 64
+
+
+class Killed(BaseException):
+    """In place of SIGKILL."""
+
+
+@pytest.fixture
+def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    """Two disks, a point of them, and steps small enough for several per disk."""
+    monkeypatch.setattr(comparing, "_STEP_BLOCKS", STEP)
+    monkeypatch.setattr(
+        "secondsite.agent.lab.engine.hash_client._PAGE_BLOCKS", {HashBasis.Stored: 1024, HashBasis.Read: 256}
+    )
+    with Pair(tmp_path, {"a": SIZE, "b": 100 * BLOCK}) as pair:
+        for block in (*range(120), 700, 1500, 2999):
+            pair.disks["a"].write(block * BLOCK, pattern(block))
+        pair.disks["a"].write(BLOCKS * BLOCK, pattern(1, 4096))
+        pair.disks["b"].write(0, pattern(5, 8 * BLOCK))
+        pair.cycle()
+        yield pair
+
+
+def lose_map(pair: Pair) -> None:
+    """What a host that crashed knows: nothing of what was written."""
+    for tracker in pair.source.trackers.values():
+        tracker._current[:] = 0
+    pair.source.distrust()
+    with pytest.raises(MapNotTrusted):
+        pair.cycle()
+
+
+def write(pair: Pair, *blocks: int, seed: int = 500) -> None:
+    for block in blocks:
+        pair.disks["a"].write(block * BLOCK, pattern(seed + block))
+
+
+@pytest.mark.parametrize("basis", list(HashBasis))
+def test_the_lost_map_is_found_again_and_every_point_stays(pair: Pair, basis: HashBasis) -> None:
+    write(pair, 3, 600)
+    points = [pair.source.head, pair.cycle().cycle]
+    write(pair, 0, 64, 1023, 1024, 2048, 2999)
+    pair.disks["a"].write(10 * BLOCK, bytes(BLOCK))
+    pair.disks["a"].write(BLOCKS * BLOCK + 4000, b"end")
+    pair.disks["b"].write(99 * BLOCK, b"b")
+    lose_map(pair)
+    told: list[tuple[int, int]] = []
+    result = pair.source.compare(pair.client, basis=basis, progress=lambda done, total: told.append((done, total)))
+    total = BLOCKS + 1 + 100
+    assert (result.blocks_compared, result.blocks_different) == (total, 9)
+    assert told[-1] == (total, total)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    cycle = pair.cycle()
+    assert (cycle.kind, cycle.blocks) == (CycleKind.Delta, 9)
+    assert [point.id for point in pair.target.points()] == [*points, cycle.cycle]
+    assert pair.matches(cycle.cycle)
+
+
+def test_it_finds_nothing_where_nothing_differs(pair: Pair) -> None:
+    lose_map(pair)
+    assert pair.source.compare(pair.client).blocks_different == 0
+    assert pair.cycle().blocks == 0
+
+
+def test_it_is_the_way_back_from_a_replica_without_common_point(pair: Pair) -> None:
+    pair.source._change(head="somebody-elses")
+    write(pair, 7)
+    with pytest.raises(HeadConflict):
+        pair.cycle()
+    pair.source.compare(pair.client)
+    assert pair.source.head == pair.target.head
+    assert pair.matches(pair.cycle().cycle)
+    assert len(pair.target.points()) == 2
+
+
+def test_an_empty_replica_gets_an_initial_copy(pair: Pair) -> None:
+    pair.target.discard()
+    pair.restart_target()
+    with pytest.raises(HeadConflict):
+        pair.cycle()
+    assert pair.source.compare(pair.client).blocks_compared == 0
+    cycle = pair.cycle()
+    assert cycle.kind is CycleKind.Initial
+    assert pair.matches(cycle.cycle)
+
+
+def test_the_open_cycle_is_given_up_and_its_blocks_stay_owed(pair: Pair) -> None:
+    write(pair, 7)
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        pair.cycle(stop)
+    assert pair.source.open_cycle is not None
+    write(pair, 8)
+    pair.source.compare(pair.client)
+    assert pair.source.open_cycle is None
+    cycle = pair.cycle()
+    assert cycle.blocks == 2
+    assert pair.matches(cycle.cycle)
+
+
+def test_a_damaged_block_is_sent_anew_when_the_replica_reads(pair: Pair) -> None:
+    path = pair.folder / "target" / "disks" / "a" / "layers" / f"{pair.source.head}.lay"
+    stored = bytearray(path.read_bytes())
+    stored[stored.index(pattern(50)) + 1000] ^= 1
+    path.write_bytes(bytes(stored))
+    assert pair.source.compare(pair.client, basis=HashBasis.Read).blocks_different == 1
+    assert pair.matches(pair.cycle().cycle)
+
+
+class BusyGuest(threading.Thread):
+    """Writes to random blocks until it is told to stop; `wrote` counts."""
+
+    def __init__(self, pair: Pair, seed: int) -> None:
+        super().__init__()
+        self._disk = pair.disks["a"]
+        self._random = np.random.default_rng(seed)
+        self.stop = threading.Event()
+        self.wrote = 0
+        self.some = threading.Event()
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            block = int(self._random.integers(0, BLOCKS))
+            self._disk.write(block * BLOCK + 512, pattern(int(self._random.integers(0, 60000)), 8192))
+            self.wrote += 1
+            if self.wrote >= 50:
+                self.some.set()
+
+
+@pytest.mark.parametrize("basis", list(HashBasis))
+def test_a_guest_may_write_meanwhile(pair: Pair, basis: HashBasis) -> None:
+    for seed in range(3):
+        write(pair, *range(seed, 120, 7), seed=seed * 1000)
+        lose_map(pair)
+        guest = BusyGuest(pair, seed)
+        guest.start()
+        try:
+            assert guest.some.wait(30)
+            pair.source.compare(pair.client, basis=basis)
+        finally:
+            guest.stop.set()
+            guest.join()
+        cycle = pair.cycle()
+        assert pair.matches(cycle.cycle)
+
+
+def compare_until_killed(pair: Pair, steps: int) -> None:
+    def told(done: int, _total: int) -> None:
+        if done >= steps * STEP:
+            raise Killed
+
+    with pytest.raises(Killed):
+        pair.source.compare(pair.client, progress=told)
+
+
+def test_killed_in_the_middle_it_goes_on(pair: Pair) -> None:
+    write(pair, 5, 600, 2000)
+    lose_map(pair)
+    compare_until_killed(pair, 20)
+    pair.restart_source()
+    # Compared already, and written since; and one that is yet to come.
+    write(pair, 6, 2500, seed=900)
+    result = pair.source.compare(pair.client)
+    assert result.blocks_compared == BLOCKS + 1 + 100 - 20 * STEP
+    cycle = pair.cycle()
+    assert cycle.blocks == 5
+    assert pair.matches(cycle.cycle)
+
+
+@pytest.mark.parametrize("what", ["boot", "distrust", "head", "basis", "done"])
+def test_it_starts_over_where_what_was_compared_proves_nothing(pair: Pair, what: str) -> None:
+    write(pair, 5, 600, 2000)
+    lose_map(pair)
+    if what == "done":
+        pair.source.compare(pair.client)
+    else:
+        compare_until_killed(pair, 20)
+    match what:
+        case "boot":
+            pair.restart_source(boot_id="another")
+        case "distrust":
+            lose_map(pair)
+        case "head":
+            pair.source._change(trusted=True)
+            pair.cycle()
+    basis = HashBasis.Read if what == "basis" else HashBasis.Stored
+    assert pair.source.compare(pair.client, basis=basis).blocks_compared == BLOCKS + 1 + 100
+    assert pair.matches(pair.cycle().cycle)
+
+
+def test_cancelled_it_goes_on(pair: Pair) -> None:
+    write(pair, 5, 600, 2000)
+    lose_map(pair)
+    stop = threading.Event()
+    with pytest.raises(Stopped):
+        pair.source.compare(pair.client, stop=stop, progress=lambda done, _: stop.set() if done >= 1024 else None)
+    assert not pair.source.map_trusted
+    assert pair.source.comparing is None
+    assert pair.source.compare(pair.client).blocks_compared < BLOCKS
+    assert pair.matches(pair.cycle().cycle)
+
+
+def test_a_link_that_breaks_costs_nothing_but_time(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(pair, 5, 600, 2000)
+    lose_map(pair)
+    real = HashPages._fetch
+
+    def broken(self: HashPages, first: int, count: int) -> Digests:
+        if first >= 1024:
+            raise LinkError("cut")
+        return real(self, first, count)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HashPages, "_fetch", broken)
+        with pytest.raises(LinkError):
+            pair.source.compare(pair.client)
+    assert pair.source.compare(pair.client).blocks_compared == BLOCKS + 1 + 100 - 1024
+    assert pair.matches(pair.cycle().cycle)
+
+
+def test_a_head_that_changes_meanwhile_means_to_start_over(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another source, which should not be there, commits while we compare."""
+    write(pair, 5)
+    real, heads = comparing.Comparison._head, iter(["first", "second"])
+    monkeypatch.setattr(comparing.Comparison, "_head", lambda self: next(heads, None) or real(self))
+    result = pair.source.compare(pair.client)
+    assert pair.source.head == pair.target.head
+    # With "first", with "second", and with the one that stayed.
+    assert result.blocks_compared == 3 * (BLOCKS + 101)
+    assert pair.matches(pair.cycle().cycle)
+
+
+def test_a_head_that_never_rests_is_reported(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = iter(range(99))
+    monkeypatch.setattr(comparing.Comparison, "_head", lambda _: f"head-{next(heads)}")
+    with pytest.raises(HeadConflict, match="keeps changing"):
+        pair.source.compare(pair.client)
+
+
+def test_only_one_at_a_time(pair: Pair) -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def told(_done: int, _total: int) -> None:
+        inside.set()
+        leave.wait(30)
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(pair.source.compare, pair.client, progress=told)
+        assert inside.wait(30)
+        try:
+            for act in (pair.cycle, lambda: pair.source.compare(pair.client), pair.source.abandon):
+                with pytest.raises(RuntimeError):
+                    act()
+            assert pair.source.comparing is not None
+        finally:
+            leave.set()
+        assert isinstance(future.result(), CompareResult)
+
+
+def test_a_map_lost_under_the_comparison_is_not_trusted_by_it(pair: Pair) -> None:
+    def told(done: int, total: int) -> None:
+        if done == total:
+            pair.source.distrust()
+
+    with pytest.raises(MapNotTrusted):
+        pair.source.compare(pair.client, progress=told)
+    assert not pair.source.map_trusted
+
+
+def mark_nothing_in_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = DiskTracker.mark
+
+    def mark(self: DiskTracker, blocks: Blocks) -> None:
+        real(self, blocks[(blocks < 576) | (blocks >= 640)])
+
+    monkeypatch.setattr(DiskTracker, "mark", mark)
+
+
+def read_no_holes_that_were_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparing, "data_extents", lambda *_: [(0, 64 * BLOCK)])
+
+
+def move_before_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bookmark, "find", lambda _self, _subject: 640)
+
+
+@pytest.mark.parametrize("mutant", [mark_nothing_in_one_step, read_no_holes_that_were_filled, move_before_mark])
+def test_a_broken_comparison_would_be_caught(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, mutant: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    """The measure of the tests above: each of these mutants leaves a point that does not match."""
+    write(pair, 5, 600, 2000)
+    lose_map(pair)
+    mutant(monkeypatch)
+    pair.source.compare(pair.client)
+    assert not pair.matches(pair.cycle().cycle)
