@@ -13,6 +13,7 @@ from secondsite.agent.lab.engine.contents import Contents, fold
 from secondsite.agent.lab.engine.damage import damaged_points
 from secondsite.agent.lab.engine.durable import check_id, lock_directory, make_directories, make_directory
 from secondsite.agent.lab.engine.errors import StoreDamaged
+from secondsite.agent.lab.engine.layer import Layer
 from secondsite.agent.lab.engine.repair import intact
 from secondsite.agent.lab.engine.replica import ReplicaDisk
 from secondsite.agent.lab.engine.retired import expect_not_promoted
@@ -67,8 +68,17 @@ class StoreCore:
                 shutil.rmtree(self._disk_folder(name))
         for name, size in sizes.items():
             if name not in self.replicas:
-                established = bool(self.contents.points)
-                self.replicas[name] = ReplicaDisk(self._disk_folder(name), name, size, established=established)
+                self._make_disk(name, size)
+
+    def _make_disk(self, name: str, size: int) -> None:
+        folder, established = self._disk_folder(name), bool(self.contents.points)
+        try:
+            self.replicas[name] = ReplicaDisk(folder, name, size, established=established)
+        except OSError:
+            if not established:
+                # A sender that asks for what cannot be must not leave a folder each time.
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def views(self, point_id: str) -> dict[str, DiskView]:
         """All disks at a point. UnknownPoint. Lock held."""
@@ -83,8 +93,11 @@ class StoreCore:
 
     def unreadable(self, *points: str | None) -> str:
         """Why layers of these points cannot take part in a merge; empty when they can. Lock held."""
-        layers = [disk.layer(point) for disk in self.replicas.values() for point in points if point is not None]
-        return "; ".join(layer.lost for layer in layers if layer.lost)
+        return "; ".join(layer.lost for layer in self.layers(*points) if layer.lost)
+
+    def layers(self, *points: str | None) -> list[Layer]:
+        """The layers of points, of all disks; None is no point. Lock held."""
+        return [disk.layer(point) for disk in self.replicas.values() for point in points if point is not None]
 
     def clone_folder(self, clone_id: str) -> Path:
         return self.root / "clones" / clone_id
