@@ -1,4 +1,4 @@
-"""What is left of a replica whose disks became a primary's: a word that says so to whoever still sends to it."""
+"""What a change of roles leaves behind: a word to whoever still sends to the former replica, and what is half done."""
 
 import shutil
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from secondsite.agent.lab.engine.durable import replace_file, sync_directory
 from secondsite.agent.lab.engine.errors import EngineError, StaleGeneration
 
 _RECORD = "promotion.json"
+_DEMOTION = "demotion.json"
 
 
 class Promotion(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,3 +106,19 @@ def mark_done(store_root: Path, promotion: Promotion) -> None:
 
 def save_promotion(store_root: Path, promotion: Promotion) -> None:
     replace_file(store_root / _RECORD, msgspec.json.encode(promotion))
+
+
+def demotion_path(source_root: Path) -> Path:
+    """Stands in a source's folder from the moment from which its demotion can only go forward."""
+    return source_root / _DEMOTION
+
+
+def demotion_pending(source_root: Path) -> bool:
+    """Whether a kill interrupted a demotion here: then call `finish_demotion` before anything else."""
+    return demotion_path(source_root).exists()
+
+
+def expect_not_demoted(source_root: Path) -> None:
+    """EngineError when the primary that was here is becoming a replica."""
+    if demotion_pending(source_root):
+        raise EngineError(f"{source_root}: the demotion of this primary was interrupted; finish that")

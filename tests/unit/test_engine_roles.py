@@ -1,0 +1,408 @@
+"""Roles change: planned, unplanned, back again; what goes over the wire for it, and who is refused."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from secondsite.agent.lab.engine import (
+    CycleKind,
+    EngineError,
+    HeadConflict,
+    MapNotTrusted,
+    PointInUse,
+    StaleGeneration,
+    UnknownPoint,
+    cancel_failover,
+    fail_over,
+    forget_promotion,
+    prepare_promotion,
+    promote,
+)
+from secondsite.wire.peer import CycleCommit, CycleCommitted
+from support.engine_pair import BLOCK, pattern
+from support.engine_roles import Sites
+
+SIZES = {"data": 40 * BLOCK, "system": 5 * BLOCK + 777}
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> Iterator[Sites]:
+    with Sites(tmp_path, SIZES) as sites:
+        for block in range(0, 40, 2):
+            sites.a.write("data", block * BLOCK, pattern(block))
+        sites.a.write("system", 4 * BLOCK, pattern(99, BLOCK + 777))
+        yield sites
+
+
+def test_a_planned_swap_copies_nothing_over_the_wire(sites: Sites) -> None:
+    a, b = sites.a, sites.b
+    a.cycle(b)
+    a.write("data", 3 * BLOCK, b"last words")
+    head = a.cycle(b).cycle
+    before = a.image()
+    b.fail_over(head, 2)
+    a.demote(2)
+    assert a.store is not None
+    assert not a.store.status().stale
+    assert [point.id for point in a.store.points()] == [head]
+    assert a.point_image(head) == before
+    b.promote()
+    assert b.image() == before
+    assert b.source is not None
+    assert b.source.generation == 2
+    result = b.cycle(a)
+    assert (result.kind, result.blocks, result.wire_bytes) == (CycleKind.Delta, 0, 0)
+    b.write("system", 5 * BLOCK + 700, b"written at b")
+    assert b.cycle(a).blocks == 1
+    assert a.point_image(a.store.points()[-1].id) == b.image()
+    assert [point.generation for point in a.store.points()] == [2, 2, 2]
+
+
+def test_two_swaps_restore_the_first_direction(sites: Sites) -> None:
+    a, b = sites.a, sites.b
+    head = a.cycle(b).cycle
+    inode = (a.folder / "data.raw").stat().st_ino
+    b.fail_over(head, 2)
+    b.write("data", 9 * BLOCK, b"at b")
+    a.demote(2)
+    b.promote()
+    back = b.cycle(a).cycle
+    a.fail_over(back, 3)
+    a.write("data", 10 * BLOCK, b"at a again")
+    b.demote(3)
+    a.promote()
+    result = a.cycle(b)
+    assert (result.kind, result.blocks) == (CycleKind.Delta, 1)
+    assert a.source is not None
+    assert b.store is not None
+    assert a.source.generation == 3
+    assert b.point_image(b.store.points()[-1].id) == a.image()
+    assert a.image()["data"][9 * BLOCK :].startswith(b"at b")
+    assert a.image()["data"][10 * BLOCK :].startswith(b"at a again")
+    # The same file all the way: nothing was copied.
+    assert (a.folder / "data.raw").stat().st_ino == inode
+
+
+def test_after_an_unplanned_failover_the_union_of_both_maps_goes_back(sites: Sites) -> None:
+    a, b = sites.a, sites.b
+    head = a.cycle(b).cycle
+    a.write("data", 7 * BLOCK, b"written at a alone")
+    b.fail_over(head, 2)
+    b.write("data", 12 * BLOCK - 3, b"two blocks at b")
+    b.promote()
+    a.demote(2)
+    assert a.store is not None
+    assert a.store.status().stale
+    assert a.store.points() == []
+    result = b.cycle(a)
+    assert (result.kind, result.blocks) == (CycleKind.Delta, 3)
+    assert not a.store.status().stale
+    assert [point.id for point in a.store.points()] == [result.cycle]
+    assert a.point_image(result.cycle) == b.image()
+
+
+def test_an_older_point_costs_the_blocks_of_the_newer_layers(sites: Sites) -> None:
+    a, b = sites.a, sites.b
+    a.cycle(b)
+    chosen, image = a.cycle(b).cycle, a.image()
+    a.write("data", 20 * BLOCK, b"in the point that is given up")
+    a.cycle(b)
+    a.write("system", 0, b"and in the next")
+    a.cycle(b)
+    b.fail_over(chosen, 2)
+    assert b.image() == image
+    b.promote()
+    assert b.image() == image
+    assert b.changed() == {"data": {20}, "system": {0}}
+    a.demote(2)
+    result = b.cycle(a)
+    assert result.blocks == 2
+    assert a.point_image(result.cycle) == image
+
+
+def test_a_primary_that_did_not_hear_of_its_last_commit_comes_back(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = sites.a, sites.b
+    first = a.cycle(b).cycle
+    a.write("data", 5 * BLOCK, b"committed, but the answer was lost")
+    assert a.source is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(a.source, "_committed", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            a.cycle(b)
+    assert b.store is not None
+    head = b.store.points()[-1].id
+    assert a.source.head == first != head
+    # Retention may even have merged what it still takes for the newest.
+    b.store.merge(first)
+    b.fail_over(head, 2)
+    b.write("data", 6 * BLOCK, b"b")
+    b.promote()
+    a.demote(2)
+    result = b.cycle(a)
+    assert result.blocks == 2
+    assert a.point_image(result.cycle) == b.image()
+
+
+def test_a_failover_is_one_and_survives_a_restart(sites: Sites) -> None:
+    a, b = sites.a, sites.b
+    head = a.cycle(b).cycle
+    assert b.store is not None
+    with pytest.raises(EngineError, match="generation 1 is not new"):
+        fail_over(b.store, head, "clone", 1)
+    with pytest.raises(UnknownPoint):
+        fail_over(b.store, "nothing", "clone", 2)
+    assert b.store.clones() == []
+    b.fail_over(head, 2)
+    b.write("data", 0, b"kept")
+    b.crash()
+    b.recover()
+    assert b.store is not None
+    assert b.store.promoted is not None
+    assert b.store.promoted.generation == 2
+    with pytest.raises(EngineError, match="failed over already"):
+        fail_over(b.store, head, "another", 3)
+    with pytest.raises(PointInUse, match="cancel the failover"):
+        b.store.drop_clone("failover-2")
+    assert b.fail_over(head, 2).read("data", 0, 4) == b"kept"
+
+
+def test_a_cancelled_failover_lets_the_former_primary_go_on(sites: Sites) -> None:
+    a, b = sites.a, sites.b
+    head = a.cycle(b).cycle
+    a.write("data", 4 * BLOCK, b"meanwhile")
+    clone = b.fail_over(head, 2)
+    with pytest.raises(StaleGeneration):
+        a.cycle(b)
+    assert b.store is not None
+    with pytest.raises(EngineError, match="not another"):
+        cancel_failover(b.store, "another")
+    with pytest.raises(PointInUse, match="is open"):
+        cancel_failover(b.store, clone.clone_id)
+    clone.close()
+    cancel_failover(b.store, clone.clone_id)
+    cancel_failover(b.store, clone.clone_id)
+    assert (b.store.promoted, b.store.clones()) == (None, [])
+    result = a.cycle(b)
+    assert result.blocks == 1
+    assert b.point_image(result.cycle) == a.image()
+    assert a.source is not None
+    assert a.source.superseded_by is None
+
+
+def test_a_stale_primary_is_refused_and_knows_it(sites: Sites) -> None:
+    a, b = sites.a, sites.b
+    head = a.cycle(b).cycle
+    a.write("data", 0, b"unaware")
+    b.fail_over(head, 2)
+    with pytest.raises(StaleGeneration, match=r"generation 2.*in 1") as refused:
+        a.cycle(b)
+    assert (refused.value.status, refused.value.code, refused.value.generation) == (409, "StaleGeneration", 2)
+    b.promote()
+    # The store is none any more, and the answer is the same.
+    with pytest.raises(StaleGeneration, match="primary here since generation 2") as refused:
+        a.cycle(b)
+    assert refused.value.generation == 2
+    a.crash()
+    a.recover()
+    assert a.source is not None
+    assert a.source.superseded_by == 2
+    # It froze nothing, and gave nothing away.
+    assert a.source.open_cycle is None
+    assert a.changed()["data"] == {0}
+
+
+def test_frames_and_commit_of_a_cycle_under_way_are_refused_after_a_failover(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = sites.a, sites.b
+    head = a.cycle(b).cycle
+    a.write("data", 0, b"under way")
+    assert b.store is not None
+    receiver = b.store.receiver
+    commit = receiver.commit
+
+    def fail_over_first(cycle: str, message: CycleCommit) -> CycleCommitted:
+        b.fail_over(head, 2)
+        return commit(cycle, message)
+
+    monkeypatch.setattr(receiver, "commit", fail_over_first)
+    with pytest.raises(StaleGeneration, match="generation 1 is taken"):
+        a.cycle(b)
+    assert [point.id for point in b.store.points()] == [head]
+    # Cancelled, the cycle goes on where it was.
+    assert b.clone is not None
+    b.clone.close()
+    b.clone = None
+    cancel_failover(b.store, "failover-2")
+    monkeypatch.setattr(receiver, "commit", commit)
+    assert a.cycle(b).resumed
+
+
+def test_a_head_outside_the_lineage_needs_a_comparison(sites: Sites) -> None:
+    a, b = sites.a, sites.b
+    a.cycle(b)
+    head = a.cycle(b).cycle
+    b.fail_over(head, 2)
+    b.promote()
+    a.demote(2)
+    assert b.source is not None
+    b.source._change(lineage=("a point of another chain",))
+    with pytest.raises(HeadConflict):
+        b.cycle(a)
+    b.source.compare(a.client)
+    assert b.cycle(a).blocks == 0
+
+
+def test_a_former_primary_that_does_not_know_what_it_wrote_is_compared(sites: Sites) -> None:
+    a, b = sites.a, sites.b
+    head = a.cycle(b).cycle
+    a.write("data", 7 * BLOCK, b"written at a alone")
+    b.fail_over(head, 2)
+    b.write("data", 8 * BLOCK, b"b")
+    b.promote()
+    assert a.source is not None
+    a.source.distrust()
+    a.demote(2)
+    assert a.store is not None
+    assert a.store.status().stale
+    with pytest.raises(MapNotTrusted, match="compare"):
+        b.cycle(a)
+    assert b.source is not None
+    assert b.source.compare(a.client).blocks_different == 2
+    result = b.cycle(a)
+    assert result.blocks == 2
+    assert a.point_image(result.cycle) == b.image()
+
+
+def test_a_stale_map_of_many_pages_arrives_as_it_was(tmp_path: Path) -> None:
+    size = (65536 * 2 + 9) * BLOCK
+    with Sites(tmp_path, {"huge": size}) as sites:
+        a, b = sites.a, sites.b
+        head = a.cycle(b).cycle
+        wanted = {0, 65535, 65536, 65536 * 2, 65536 * 2 + 8}
+        for block in wanted:
+            a.write("huge", block * BLOCK, b"x")
+        b.fail_over(head, 2)
+        b.promote()
+        a.demote(2)
+        result = b.cycle(a)
+        assert result.blocks == len(wanted)
+        assert a.store is not None
+        assert all(a.store.read_point(result.cycle, "huge", block * BLOCK, 1) == b"\0" for block in wanted)
+
+
+def test_a_damaged_stale_map_is_not_believed(sites: Sites) -> None:
+    a, b = sites.a, sites.b
+    head = a.cycle(b).cycle
+    a.write("data", 7 * BLOCK, b"written at a alone")
+    b.fail_over(head, 2)
+    b.promote()
+    a.demote(2)
+    path = a.store_root / "stale/data.map"
+    content = bytearray(path.read_bytes())
+    content[0] ^= 0x80
+    path.write_bytes(content)
+    with pytest.raises(MapNotTrusted, match="damaged"):
+        b.cycle(a)
+
+
+def test_a_discarded_failover_leads_back_to_the_first_primary(sites: Sites) -> None:
+    """Committed at b, but a is the one to keep: it begins a new term, and b becomes its replica again."""
+    a, b = sites.a, sites.b
+    head = a.cycle(b).cycle
+    a.write("data", 1 * BLOCK, b"at a")
+    b.fail_over(head, 2)
+    b.write("data", 2 * BLOCK, b"at b, given up")
+    b.promote()
+    with pytest.raises(StaleGeneration):
+        a.cycle(b)
+    b.demote(3)
+    assert a.source is not None
+    a.source.begin_term(3)
+    result = a.cycle(b)
+    assert result.blocks == 2
+    assert b.point_image(result.cycle) == a.image()
+    assert a.source.superseded_by is None
+
+
+def test_damage_is_not_promoted_but_may_be_overwritten(sites: Sites) -> None:
+    a, b = sites.a, sites.b
+    head = a.cycle(b).cycle
+    assert b.store is not None
+    layer = next((b.store_root / "disks/data/layers").iterdir())
+    content = bytearray(layer.read_bytes())
+    # The first block of the only frame, which is block 0.
+    content[content.index(pattern(0)[:64])] ^= 1
+    layer.write_bytes(content)
+    b.fail_over(head, 2)
+    with pytest.raises(EngineError, match="block 0 does not match"):
+        b.promote()
+    b.fail_over(head, 2)
+    b.write("data", 0, pattern(5))
+    b.promote()
+    assert b.image()["data"].startswith(pattern(5))
+
+
+def test_a_promotion_is_refused_before_it_harms(sites: Sites, tmp_path: Path) -> None:
+    a, b = sites.a, sites.b
+    head = a.cycle(b).cycle
+    assert b.store is not None
+    with pytest.raises(EngineError, match="not failed over"):
+        prepare_promotion(b.store)
+    clone = b.fail_over(head, 2)
+    with pytest.raises(PointInUse, match="is open"):
+        promote(b.store, b.source_root, b.paths)
+    test = b.store.clone(head, "a-test")
+    with pytest.raises(PointInUse, match="a-test"):
+        promote(b.store, b.source_root, b.paths)
+    test.close()
+    b.store.drop_clone("a-test")
+    clone.close()
+    with pytest.raises(EngineError, match="paths came for"):
+        promote(b.store, b.source_root, {"data": b.paths["data"]})
+    b.paths["data"].touch()
+    with pytest.raises(EngineError, match="replaces nothing"):
+        promote(b.store, b.source_root, b.paths)
+    b.paths["data"].unlink()
+    if Path("/dev/shm").stat().st_dev != tmp_path.stat().st_dev:
+        with pytest.raises(EngineError, match="another file system"):
+            promote(b.store, b.source_root, {name: Path("/dev/shm") / name for name in SIZES})
+    # The store is as it was.
+    assert b.point_image(head) == a.image()
+    b.promote()
+    assert b.image() == a.image()
+
+
+def test_a_demotion_is_refused_where_nothing_is_in_common(sites: Sites) -> None:
+    a, b = sites.a, sites.b
+    assert a.source is not None
+    with pytest.raises(EngineError, match="generation 1 is not new"):
+        a.demote(1)
+    with pytest.raises(EngineError, match="never replicated"):
+        a.demote(2)
+    a.crash()
+    a.recover()
+    head = a.cycle(b).cycle
+    a.store_root.mkdir()
+    (a.store_root / "catalog.log").touch()
+    with pytest.raises(EngineError, match="holds a replica already"):
+        a.demote(2)
+    # It is a primary as before.
+    a.write("data", 0, b"still a primary")
+    assert a.cycle(b).blocks == 1
+    assert a.source.head != head
+
+
+def test_a_promoted_store_opens_only_after_it_was_forgotten(sites: Sites) -> None:
+    a, b = sites.a, sites.b
+    head = a.cycle(b).cycle
+    b.fail_over(head, 2)
+    b.promote()
+    with pytest.raises(EngineError, match="became the primary in generation 2"):
+        b.open_store()
+    forget_promotion(b.store_root)
+    forget_promotion(b.store_root)
+    assert b.open_store().points() == []
