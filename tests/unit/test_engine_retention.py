@@ -14,7 +14,7 @@ H = timedelta(hours=1)
 def point(number: int, seconds: float, *, pinned: int = 0, app: bool = False, damaged: bool = False) -> RecoveryPoint:
     time = START + timedelta(seconds=seconds)
     kind = Consistency.ApplicationConsistent if app else Consistency.CrashConsistent
-    return RecoveryPoint(f"p{number}", CycleKind.Delta, 1, time, time, 0, pinned, damaged, kind)
+    return RecoveryPoint(f"p{number}", CycleKind.Delta, 1, time, time, 0, pinned, damaged, consistency=kind)
 
 
 def after(points: list[RecoveryPoint], now: float, hours: float, pinned: tuple[str, ...] = ()) -> list[str]:

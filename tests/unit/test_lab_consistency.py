@@ -110,7 +110,7 @@ def test_a_failure_of_vss_is_counted_apart() -> None:
 
 def test_the_newest_that_is_whole() -> None:
     def point(number: int, kind: Consistency, *, damaged: bool = False) -> RecoveryPoint:
-        return RecoveryPoint(str(number), CycleKind.Delta, 1, NOW, NOW, 0, 0, damaged, kind)
+        return RecoveryPoint(str(number), CycleKind.Delta, 1, NOW, NOW, 0, damaged=damaged, consistency=kind)
 
     chain = [point(0, APPLICATION), point(1, APPLICATION, damaged=True), point(2, CRASH)]
     found = consistency.newest(chain)
