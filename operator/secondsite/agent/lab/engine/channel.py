@@ -34,13 +34,13 @@ class Channel:
     byte by byte, is `patience`.
     """
 
-    def __init__(self, sock: socket.socket, patience: Patience = PATIENCE) -> None:
+    def __init__(self, sock: socket.socket, patience: Patience | None = None) -> None:
         # Head and small bodies must not wait for the acknowledgement of what went before.
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = sock
-        self._patience = patience
-        self._pace = Pace(patience)
+        self._patience = patience or PATIENCE
+        self._pace = Pace(self._patience)
         self._reader = io.BufferedReader(_Incoming(sock, self._pace), _READ_BYTES)
 
     @property
