@@ -148,6 +148,13 @@ class PeerSession:
         channel.send(f"PUT {path} HTTP/1.1\r\nhost: {self._host}\r\ntransfer-encoding: chunked\r\n\r\n".encode())
         return FrameStream(channel, self._speed)
 
+    def put_repairs(self, vm_id: str, disk: str) -> "FrameStream":
+        """Begin a PUT of blocks that are damaged at the other side."""
+        channel = self._opened()
+        path = f"/v1/vms/{vm_id}/disks/{disk}/repairs"
+        channel.send(f"PUT {path} HTTP/1.1\r\nhost: {self._host}\r\ntransfer-encoding: chunked\r\n\r\n".encode())
+        return FrameStream(channel, self._speed)
+
     def abort(self) -> None:
         """End the connection from another thread."""
         if self._channel is not None:
@@ -229,8 +236,12 @@ class FrameStream:
 
     def finish(self) -> int:
         """End the body; how many frames the other side holds durably now."""
+        return self.end(FramesHeld).have
+
+    def end(self, answer: type[Answer]) -> Answer:
+        """End the body and read the answer."""
         self._channel.send(b"0\r\n\r\n")
-        return read_answer(self._channel, FramesHeld).have
+        return read_answer(self._channel, answer)
 
 
 def _slices(payload: list[memoryview], bucket: TokenBucket) -> Iterator[memoryview]:

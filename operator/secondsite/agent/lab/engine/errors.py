@@ -91,6 +91,10 @@ class PointInUse(EngineError):
     """The point is the newest, or a clone stands on it: it cannot be merged."""
 
 
+class NoSpace(EngineError):
+    """The file system of the store has no room for it. Nothing was lost; it is tried again later."""
+
+
 class StoreLocked(EngineError):
     """Another process has this store open."""
 

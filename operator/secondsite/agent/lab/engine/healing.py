@@ -77,6 +77,17 @@ class Healer:
             _log.warning("store %s: damage could not be written down: %s", core.root, error)
         return True
 
+    def look_again(self, disk: str) -> None:
+        """Forget damage of a disk that is none any more."""
+        core, news = self._core, False
+        with core.lock:
+            for name, layer in list(core.contents.damage):
+                if name == disk:
+                    listed = core.contents.damage[name, layer].blocks
+                    whole = frozenset(block for block in listed if repair.intact(core.replicas[disk], layer, block))
+                    news |= self.settle(disk, layer, set(), mend=False, whole=whole)
+        self.tell(news)
+
     def accept(self, disk: str, blocks: Iterable[tuple[int, memoryview | bytes]]) -> int:
         """Mend with what a peer sent: only where content has the digest of what is damaged. How many blocks it was."""
         core, mended = self._core, 0

@@ -6,8 +6,10 @@ from datetime import datetime
 from secondsite.agent.lab.engine.admission import expect_sane
 from secondsite.agent.lab.engine.catalogue import Committed, Opened
 from secondsite.agent.lab.engine.core import StoreCore
+from secondsite.agent.lab.engine.damage import wanted
 from secondsite.agent.lab.engine.errors import HeadConflict, PeerRefused, StaleGeneration
 from secondsite.agent.lab.engine.part import IncomingPart
+from secondsite.agent.lab.engine.space import Space
 from secondsite.agent.lab.engine.stale import read_stale_page
 from secondsite.agent.lab.engine.types import RecoveryPoint
 from secondsite.wire.peer import (
@@ -45,8 +47,12 @@ class Receiver:
         core: StoreCore,
         clock: Callable[[], datetime],
         on_commit: Callable[[RecoveryPoint], None] | None,
+        space: Space,
     ) -> None:
         self._core = core
+        self._space = space
+        # Why the last cycle was refused for want of space; empty when it was not.
+        self.out_of_space = ""
         self._clock = clock
         self._on_commit = on_commit
 
@@ -62,18 +68,29 @@ class Receiver:
                 open=OpenCycle(cycle=opened.cycle, parent=opened.parent, have=self._have()) if opened else None,
                 disks=dict(contents.sizes),
                 stale=contents.stale,
+                wanted=wanted(contents),
+                free_bytes=self._space.free,
             )
 
     def open_cycle(self, message: CycleOpen) -> CycleOpened:
         """Begin a cycle, or find it open. A new one replaces one that was open and never committed."""
         with self._core.lock:
             self._check_open(message)
+            self._expect_room(message)
             opened = self._core.contents.open
             if opened is None or opened.cycle != message.cycle:
                 self._begin(message)
             elif opened.disks != message.disks:
                 raise PeerRefused(409, "PlanChanged", f"cycle {message.cycle} was opened with another plan")
             return CycleOpened(have=self._have(), codecs=tuple(Codec))
+
+    def _expect_room(self, message: CycleOpen) -> None:
+        try:
+            self._space.expect_room(message, self._core.replicas)
+        except PeerRefused as refusal:
+            self.out_of_space = refusal.detail
+            raise
+        self.out_of_space = ""
 
     def part(self, cycle: str, disk: str) -> IncomingPart:
         """Where the frames of a disk go."""

@@ -91,6 +91,11 @@ class ReplicaDisk:
         """The disk at the last point of the chain."""
         return DiskView(chain[-1], self.name, self.base, [self._layers[point] for point in chain], heal)
 
+    @property
+    def incoming_bytes(self) -> int:
+        """What the frames of an open cycle take on the disk."""
+        return sum(path.stat().st_blocks * 512 for path in self._incoming_folder.iterdir())
+
     def begin_part(self, cycle: str, generation: int, plan: DiskPlan) -> IncomingPart:
         """Open the part of a cycle, with what is valid in it, in place of any other cycle's."""
         self.drop_part()

@@ -1,12 +1,13 @@
 """Requests on the data port: parsed, authorized, handed to who answers, answered."""
 
+import errno
 import logging
 import re
 from collections.abc import Callable, Mapping
 
 import msgspec
 
-from secondsite.agent.lab.engine import routes_hashes, routes_replicate, routes_roles
+from secondsite.agent.lab.engine import routes_hashes, routes_repairs, routes_replicate, routes_roles
 from secondsite.agent.lab.engine.channel import Channel, Headers
 from secondsite.agent.lab.engine.errors import (
     BadMessage,
@@ -30,7 +31,12 @@ Post = Callable[[str, str, bytes], Message]
 """Site that asks, VM, body. Raises PeerRefused."""
 
 # What the wire knows of one VM. A further module of routes adds itself here.
-_ROUTES: tuple[Route, ...] = (*routes_replicate.ROUTES, *routes_roles.ROUTES, *routes_hashes.ROUTES)
+_ROUTES: tuple[Route, ...] = (
+    *routes_replicate.ROUTES,
+    *routes_roles.ROUTES,
+    *routes_hashes.ROUTES,
+    *routes_repairs.ROUTES,
+)
 _METHODS = frozenset({"GET", "POST", "PUT"})
 
 _PROBLEMS: dict[type[EngineError], tuple[int, str]] = {
@@ -91,6 +97,9 @@ def _problem_of(error: Exception) -> Problem:
     if isinstance(error, LinkError) and not isinstance(error, BadMessage):
         # Nobody is there to be told.
         raise error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        detail = f"{error}: the disk of the replica is full; free space there, what was acknowledged is kept"
+        return Problem(status=507, code="InsufficientSpace", detail=detail[:500])
     if not isinstance(error, EngineError):
         _log.error("data port: a request failed", exc_info=error)
         return Problem(status=500, code="Internal", detail=f"{type(error).__name__}: {error}"[:500])

@@ -3,7 +3,7 @@
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from secondsite.agent.lab.engine.agreement import agreed, take_back, with_head
@@ -11,6 +11,7 @@ from secondsite.agent.lab.engine.client import PeerClient
 from secondsite.agent.lab.engine.compare import CompareResult, Comparison, Subject
 from secondsite.agent.lab.engine.cycle import CycleRun
 from secondsite.agent.lab.engine.errors import EngineError, HeadConflict, ImageLost, MapNotTrusted
+from secondsite.agent.lab.engine.mending import Mending
 from secondsite.agent.lab.engine.overview import progress_of
 from secondsite.agent.lab.engine.quiesce import Quiesce, freeze_at_rest
 from secondsite.agent.lab.engine.source_core import SourceCore
@@ -37,6 +38,7 @@ class ReplicationSource(SourceCore):
 
     _run: CycleRun | None = None
     _comparison: Comparison | None = None
+    _mending: Mending | None = None
 
     def begin_term(self, generation: int) -> None:
         """Stay the primary in a newer generation: the other side's was discarded. May be repeated. Not in a cycle.
@@ -72,7 +74,9 @@ class ReplicationSource(SourceCore):
         resumed = self._state.open is not None
         if not resumed:
             # A freeze that nobody takes delivery of would only grow old.
-            self._expect_head(client)
+            wanted = self._expect_head(client)
+            self._mending = self._mending or Mending(self.vm_id, self.trackers)
+            self._mending.offer(client, wanted, stop)
         run = self._begin_run(client, stop, quiesce)
         if run is None:
             # The replica lost frames whose blocks have changed since, or we could not save some: take a new image.
@@ -98,7 +102,8 @@ class ReplicationSource(SourceCore):
             self._save(known)
         return self._begin_run(client, stop, quiesce)
 
-    def _expect_head(self, client: PeerClient) -> None:
+    def _expect_head(self, client: PeerClient) -> Mapping[str, tuple[int, ...]]:
+        """Agree on the head with the replica; which damaged blocks it would like to have again."""
         with client.session() as peer:
             status = peer.status(self.vm_id)
             known = agreed(self._state, status)
@@ -106,6 +111,7 @@ class ReplicationSource(SourceCore):
                 self._save(known)
             if status.stale and status.head != known.compared:
                 take_back(peer, self.vm_id, self.trackers)
+            return status.wanted
 
     def _open_cycle(self, quiesce: Quiesce | None) -> OpenState:
         """Freeze all disks at one instant and make the cycle durable; the guest is thawed before that is written."""

@@ -22,6 +22,7 @@ from secondsite.agent.lab.engine.healing import Healer
 from secondsite.agent.lab.engine.receiver import Receiver, describe
 from secondsite.agent.lab.engine.retention import retention
 from secondsite.agent.lab.engine.scrub import Scrub, ScrubProgress, ScrubResult
+from secondsite.agent.lab.engine.space import Space
 from secondsite.agent.lab.engine.types import BlockRef, CloneInfo, RecoveryPoint, utc_now
 from secondsite.agent.lab.engine.view import DiskView
 from secondsite.wire.peer import HashBasis, PeerStatus
@@ -38,7 +39,8 @@ class TargetStore:
     4. Merge: log `Merging` (the point is offered no more), copy (may be redone), fdatasync, log `Merged`, unlink.
 
     `on_commit` runs in the receiver's thread once the point is durable and before the sender hears of it; it must not
-    raise, and is not repeated after a restart. `on_damage` hears, in whatever thread, that what is damaged has changed.
+    raise, and is not repeated after a restart. `on_damage` hears, in whatever thread, that what is
+    damaged has changed. `reserve`: how many bytes of the file system no cycle may use (see `space.Space`).
     """
 
     def __init__(
@@ -49,13 +51,15 @@ class TargetStore:
         clock: Callable[[], datetime] = utc_now,
         on_commit: Callable[[RecoveryPoint], None] | None = None,
         on_damage: Callable[[], None] | None = None,
+        reserve: int | None = None,
     ) -> None:
         self._core = StoreCore(root, vm_id)
         self.vm_id = vm_id
+        self._space = Space(root, reserve)
         self._healer = Healer(self._core, on_damage or _ignore)
         self._core.heal = self._healer.heal
         # What the data server talks to.
-        self.receiver = Receiver(self._core, clock, on_commit)
+        self.receiver = Receiver(self._core, clock, on_commit, self._space)
         self._readers: Counter[str] = Counter()
         self._open_clones: weakref.WeakValueDictionary[str, Clone] = weakref.WeakValueDictionary()
 
@@ -67,6 +71,11 @@ class TargetStore:
     def status(self) -> PeerStatus:
         """What the sender would be told."""
         return self.receiver.status()
+
+    @property
+    def out_of_space(self) -> str:
+        """Why the last cycle was refused for want of space; empty when it was not."""
+        return self.receiver.out_of_space
 
     @property
     def received_bytes(self) -> int:
@@ -108,14 +117,7 @@ class TargetStore:
             return [BlockRef(name, block) for name, view in views.items() for block in self._scrub(view)]
 
     def _scrub(self, view: DiskView) -> Iterator[int]:
-        with self._core.lock:
-            known = [
-                block
-                for key, event in self._core.contents.damage.items()
-                if key[0] == view.disk
-                for block in event.blocks
-            ]
-        self._healer.heal(view, known)
+        self._healer.look_again(view.disk)
         for first, count in view.steps():
             _, damaged = view.check(first, count)
             if damaged:
@@ -193,7 +195,7 @@ class TargetStore:
     def merge(self, point_id: str) -> None:
         """Give up a point: its blocks go into its successor, or into the base when it is the oldest.
 
-        UnknownPoint; PointInUse when it is the newest, a clone stands on it, or it is being read.
+        UnknownPoint; NoSpace; PointInUse when it is the newest, a clone stands on it, or it is being read.
         """
         core = self._core
         with self._core.merge_lock:
@@ -204,6 +206,7 @@ class TargetStore:
                 position = core.contents.position(point_id)
                 self._refuse_merge(point_id)
                 into = None if position == 0 else core.contents.points[position + 1].point
+                self._space.expect_room_to_merge(core.layers(point_id, into))
                 merging = Merging(point=point_id, into=into)
                 core.log(merging)
             core.finish_merge(merging)
