@@ -306,7 +306,7 @@ def mark_nothing_in_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read_no_holes_that_were_filled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparing, "data_extents", lambda *_: [(0, 64 * BLOCK)])
+    monkeypatch.setattr("secondsite.agent.lab.engine.disk_scan.data_extents", lambda *_: [(0, 64 * BLOCK)])
 
 
 def move_before_mark(monkeypatch: pytest.MonkeyPatch) -> None:

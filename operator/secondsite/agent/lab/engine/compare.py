@@ -2,26 +2,22 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from secondsite.agent.lab.engine.blocks import DIGEST, Digests, block_count, block_span, xxh3_list
+from secondsite.agent.lab.engine.blocks import block_count
 from secondsite.agent.lab.engine.bookmark import Bookmark, bookmark_path
 from secondsite.agent.lab.engine.client import PeerClient
-from secondsite.agent.lab.engine.durable import data_extents, read_into
+from secondsite.agent.lab.engine.disk_scan import THREADS, DiskScan
 from secondsite.agent.lab.engine.errors import HeadConflict, PeerRefused, StaleGeneration, Stopped
 from secondsite.agent.lab.engine.hash_client import HashPages
 from secondsite.agent.lab.engine.tracker import DiskTracker
-from secondsite.wire.peer import BLOCK_BYTES, HashBasis, PeerStatus
+from secondsite.wire.peer import HashBasis, PeerStatus
 
-# More threads only fight for the cores.
-_THREADS = 2
-# Larger pieces fall out of a core's own cache between the read and the hash.
-_PIECE_BLOCKS = 16
 # After how many blocks progress is told and kept: 64 MiB. Pages are whole multiples of it.
 _STEP_BLOCKS = 1024
 _ATTEMPTS = 3
@@ -103,7 +99,7 @@ class Comparison:
 
     def _compare_with(self, head: str) -> None:
         self.done = 0
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix=f"compare-{self._vm_id}") as pool:
+        with ThreadPoolExecutor(THREADS, thread_name_prefix=f"compare-{self._vm_id}") as pool:
             for name, tracker in self._trackers.items():
                 with Bookmark(bookmark_path(self._folder, name)) as bookmark:
                     begin = bookmark.find(f"{self._subject.boot_id} {self._basis} {head}")
@@ -114,11 +110,10 @@ class Comparison:
         self, name: str, tracker: DiskTracker, bookmark: Bookmark, begin: int, pool: ThreadPoolExecutor
     ) -> None:
         total = block_count(tracker.disk.size)
-        scan = DiskScan(tracker, self._stop)
+        scan = DiskScan(tracker, self._stop, pool)
+        steps = [(first, min(_STEP_BLOCKS, total - first)) for first in range(begin, total, _STEP_BLOCKS)]
         with HashPages(self._client, self._vm_id, name, self._basis, begin, total) as pages:
-            for first in range(begin, total, _STEP_BLOCKS):
-                count = min(_STEP_BLOCKS, total - first)
-                here = scan.hashes(first, count, pool)
+            for (first, count), here in zip(steps, scan.ahead(steps), strict=True):
                 if self._stop.is_set():
                     raise Stopped(f"VM {self._vm_id}: the comparison was stopped; the next one goes on with it")
                 different = np.flatnonzero(here != pages.take(first, count))
@@ -137,41 +132,3 @@ class Comparison:
         # Before the result counts: the next comparison is a new one, and reads everything.
         for name in self._trackers:
             bookmark_path(self._folder, name).unlink(missing_ok=True)
-
-
-class DiskScan:
-    """Hashes the blocks of a disk; what lies in holes is zero without being read."""
-
-    def __init__(self, tracker: DiskTracker, stop: threading.Event) -> None:
-        self._fd = tracker.disk.fd
-        self._size = tracker.disk.size
-        self._stop = stop
-        self._buffers = [memoryview(bytearray(_PIECE_BLOCKS * BLOCK_BYTES)) for _ in range(_THREADS)]
-
-    def hashes(self, first: int, count: int, pool: ThreadPoolExecutor) -> Digests:
-        """The XXH3-128 of consecutive blocks; of no meaning once `stop` is set."""
-        found = np.zeros(count, dtype=DIGEST)
-        # Threads share it: they are done at the same time, however slow one piece is.
-        pieces = iter(list(self._pieces(first, count)))
-
-        def work(buffer: memoryview) -> None:
-            for start, length in pieces:
-                if self._stop.is_set():
-                    return
-                content = buffer[: length * BLOCK_BYTES]
-                done = read_into(self._fd, content, start * BLOCK_BYTES)
-                content[done:] = bytes(len(content) - done)
-                found[start - first : start - first + length] = xxh3_list(content)
-
-        list(pool.map(work, self._buffers))
-        return found
-
-    def _pieces(self, first: int, count: int) -> Iterator[tuple[int, int]]:
-        """(block, count) of what may hold data. Asked anew each time: guests fill holes."""
-        done, end = first, first + count
-        for begin, stop in data_extents(self._fd, min(self._size, end * BLOCK_BYTES), first * BLOCK_BYTES):
-            low, high = block_span(begin, stop - begin)
-            high = min(high, end)
-            for start in range(max(low, done), high, _PIECE_BLOCKS):
-                yield start, min(_PIECE_BLOCKS, high - start)
-            done = max(done, high)
