@@ -1,7 +1,6 @@
 """The half of a promotion that only goes forward: from a store's files to a primary's. See `promotion`."""
 
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from secondsite.agent.lab.engine.clone import copy_written
 from secondsite.agent.lab.engine.durable import lock_directory, replace_file, sync_directory
 from secondsite.agent.lab.engine.errors import EngineError, StoreDamaged
 from secondsite.agent.lab.engine.layer import Layer
-from secondsite.agent.lab.engine.retired import Promotion, load_promotion, mark_done
+from secondsite.agent.lab.engine.retired import Promotion, load_promotion, mark_done, remove_replica
 from secondsite.agent.lab.engine.state import SourceState, current_boot_id, save_state, state_path
 
 
@@ -25,9 +24,6 @@ def finish_promotion(store_root: Path) -> None:
     try:
         if not promotion.done:
             _carry_out(store_root, promotion)
-        (store_root / "catalog.log").unlink(missing_ok=True)
-        for name in ("disks", "clones", "stale"):
-            shutil.rmtree(store_root / name, ignore_errors=True)
     finally:
         os.close(lock)
 
@@ -41,6 +37,7 @@ def _carry_out(store_root: Path, promotion: Promotion) -> None:
         # A second time it would forget what the source has done since.
         if not state_path(source_root).exists():
             save_state(state_path(source_root), _first_state(promotion))
+        remove_replica(store_root)
         mark_done(store_root, promotion)
     finally:
         os.close(lock)

@@ -2,8 +2,8 @@
 
 Steps: verify the point and merge what is older, while the guest still writes to the clone; then, the guest at rest:
 `promotion.json` (from here it only goes forward), per disk: absorb layers and the clone's blocks into the base, write
-the map of what the other side lacks, rename the base; then the source's state, `done`, and the rest is removed. Every
-step may be redone: until a base is renamed all that went into it is still there.
+the map of what the other side lacks, rename the base; then the source's state; the rest is removed; `done`. Every step
+may be redone: until a base is renamed all that went into it is still there.
 """
 
 from collections.abc import Mapping

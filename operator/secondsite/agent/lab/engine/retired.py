@@ -80,11 +80,16 @@ def forget_promotion(store_root: Path) -> None:
     if promotion_pending(store_root):
         raise EngineError(f"{store_root}: the promotion was interrupted and still has disks in here; finish it first")
     if (store_root / _RECORD).exists():
-        for name in ("disks", "clones", "stale"):
-            shutil.rmtree(store_root / name, ignore_errors=True)
-        (store_root / "catalog.log").unlink(missing_ok=True)
         (store_root / _RECORD).unlink()
         sync_directory(store_root)
+
+
+def remove_replica(store_root: Path) -> None:
+    """All that made a folder a store; its record stays."""
+    (store_root / "catalog.log").unlink(missing_ok=True)
+    for name in ("disks", "clones", "stale"):
+        shutil.rmtree(store_root / name, ignore_errors=True)
+    sync_directory(store_root)
 
 
 def load_promotion(store_root: Path) -> Promotion | None:
