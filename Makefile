@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sandbox test check setup crds deploy lock clean
+.PHONY: help demo sandbox test soak check setup crds deploy lock clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,9 @@ sandbox: $(READY) ## the same world, kept up until Ctrl-C
 # By module, so that its fixtures are made once: pytest 9.2 does not see the groups of xdist 3.8.
 test: check ## every check and every test
 	@$(BIN)/python -m pytest -n 2 --dist loadscope
+
+soak: $(READY) ## hundreds of kills and power cuts, five minutes; each engine broken on purpose must be caught
+	@PYTHONPATH=operator:tests $(BIN)/python -m soak
 
 check: $(READY) ## linter, types, import contracts, generated files
 	@$(BIN)/ruff check .

@@ -1,25 +1,42 @@
 """A guest whose disks can be told from its version table: sector content = f(disk, sector, version).
 
 The table lies in shared memory files, so it survives `kill -9` like the disks do; a snapshot of it, taken under the
-locks of a freeze, is the truth about the recovery point of that freeze.
+locks of a freeze, is the truth about the recovery point of that freeze, and the start of that about its clones.
 """
 
+import contextlib
 import mmap
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secondsite.agent.lab.engine import Freeze, SourceDisk, TargetStore
+from secondsite.agent.lab.engine import Freeze, TargetStore
 
 SECTOR = 4096
+_PER_BLOCK = 65536 // SECTOR
 _WORDS = SECTOR // 8
 _STEP = np.arange(_WORDS, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
 
 Versions = NDArray[np.uint32]
+Read = Callable[[str, int, int], bytes]
+
+
+class Writable(Protocol):
+    """A disk of a VM, or of a clone. The lock is one that a thread may take twice."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def lock(self) -> contextlib.AbstractContextManager[bool]: ...
+
+    def write(self, offset: int, data: bytes) -> None: ...
 
 
 def content(disk: int, sectors: NDArray[np.int64], versions: Versions) -> bytes:
@@ -41,7 +58,7 @@ def shared(path: Path, count: int) -> Versions:
 class TruthfulGuest:
     """Writes random runs of sectors; `at_freeze` saves the version tables."""
 
-    def __init__(self, folder: Path, disks: Mapping[str, SourceDisk], seed: int) -> None:
+    def __init__(self, folder: Path, disks: Mapping[str, Writable], seed: int) -> None:
         self._folder = folder
         self._disks = dict(sorted(disks.items()))
         self._random = random.Random(seed)
@@ -85,25 +102,45 @@ class TruthfulGuest:
             self._intent[0] = 0
 
     def at_freeze(self, freeze: Freeze) -> None:
-        path = self._folder / f"{freeze.cycle}.truth.npz"
+        path = truth_path(self._folder, freeze.cycle)
         temporary = path.with_suffix(".tmp")
         with temporary.open("wb") as file:
             np.savez(file, *self.versions.values())
         temporary.rename(path)
 
 
-def wrong_sectors(store: TargetStore, point_id: str, folder: Path) -> int:
-    """How many sectors of a point differ from the truth of its freeze."""
-    wrong = 0
-    with np.load(folder / f"{point_id}.truth.npz") as truth:
-        for number, name in enumerate(sorted(store.disks)):
-            versions = truth[f"arr_{number}"]
-            step = 1024
-            for first in range(0, len(versions), step):
-                part = versions[first : first + step]
-                expected = content(number, np.arange(first, first + len(part)), part)
-                found = store.read_point(point_id, name, first * SECTOR, len(expected))
-                if found != expected:
-                    differs = np.frombuffer(found, np.uint8) != np.frombuffer(expected, np.uint8)
-                    wrong += int(differs.reshape(-1, SECTOR).any(axis=1).sum())
-    return wrong
+def truth_path(folder: Path, point_id: str) -> Path:
+    return folder / f"{point_id}.truth.npz"
+
+
+def truth_of(folder: Path, point_id: str) -> list[Versions]:
+    """Per disk, in the order of their names, the version of each sector at the freeze."""
+    with np.load(truth_path(folder, point_id)) as truth:
+        return [truth[f"arr_{number}"] for number in range(len(truth.files))]
+
+
+def wrong_in_point(store: TargetStore, point_id: str, folder: Path) -> int:
+    """How many blocks of 64 KiB of a point differ from the truth of its freeze."""
+    return wrong_blocks(partial(store.read_point, point_id), store.disks, truth_of(folder, point_id))
+
+
+def wrong_blocks(read: Read, disks: Mapping[str, int], tables: list[Versions]) -> int:
+    """How many blocks of 64 KiB differ from what the version tables say."""
+    return sum(
+        _wrong_in_disk(read, name, number, versions)
+        for number, (name, versions) in enumerate(zip(sorted(disks), tables, strict=True))
+    )
+
+
+def _wrong_in_disk(read: Read, name: str, number: int, versions: Versions) -> int:
+    wrong: set[int] = set()
+    step = 1024
+    for first in range(0, len(versions), step):
+        part = versions[first : first + step]
+        expected = content(number, np.arange(first, first + len(part)), part)
+        found = read(name, first * SECTOR, len(expected))
+        if found != expected:
+            differs = np.frombuffer(found, np.uint8) != np.frombuffer(expected, np.uint8)
+            sectors = np.flatnonzero(differs.reshape(-1, SECTOR).any(axis=1)) + first
+            wrong.update((sectors // _PER_BLOCK).tolist())
+    return len(wrong)

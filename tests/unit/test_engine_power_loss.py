@@ -2,26 +2,14 @@
 acknowledged is lost, and no wrong byte is served. With any of the syncs left out, something is."""
 
 import contextlib
-import os
 import random
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from secondsite.agent.lab.engine import (
-    EngineError,
-    PeerRefused,
-    TargetStore,
-    base,
-    catalogue,
-    clone,
-    durable,
-    layer,
-    part,
-)
+from secondsite.agent.lab.engine import EngineError, PeerRefused, TargetStore
+from support.engine_forgotten_syncs import FORGOTTEN, Sabotage
 from support.engine_pair import BLOCK, Pair, pattern
 from support.engine_power import Recorder
 from support.engine_power_check import Broken, check_cuts
@@ -31,7 +19,7 @@ from support.engine_power_states import PowerDisk
 CUTS = 80
 
 
-def live(folder: Path, seed: int, sabotage: Callable[[pytest.MonkeyPatch], None] | None = None) -> Life:
+def live(folder: Path, seed: int, sabotage: Sabotage | None = None) -> Life:
     world = folder / "world"
     world.mkdir()
     return Life(world, seed, sabotage=sabotage)
@@ -44,42 +32,16 @@ def test_a_power_cut_loses_and_damages_nothing(tmp_path: Path, seed: int) -> Non
     assert check_cuts(life, tmp_path, CUTS, random.Random(seed)) == CUTS
 
 
-class WithoutSync:
-    """The `os` of a module whose author forgot some calls."""
-
-    def __init__(self, *forgotten: str) -> None:
-        self._forgotten = forgotten
-
-    def __getattr__(self, name: str) -> Any:
-        return (lambda _: None) if name in self._forgotten else getattr(os, name)
-
-
-@pytest.mark.parametrize(
-    ("module", "call"),
-    [
-        # Committed is said before the frames are durable; before the catalogue is; before the names are.
-        (part, "fdatasync"),
-        (catalogue, "fdatasync"),
-        (durable, "fsync"),
-        # A merge that trusts the page cache; the source's state; a clone's blocks.
-        (base, "fdatasync"),
-        (layer, "fdatasync"),
-        (durable, "fdatasync"),
-        (clone, "fdatasync"),
-    ],
-)
-def test_a_sync_that_is_left_out_is_noticed(tmp_path: Path, module: ModuleType, call: str) -> None:
-    def sabotage(patched: pytest.MonkeyPatch) -> None:
-        patched.setattr(module, "os", WithoutSync(call))
-
+@pytest.mark.parametrize("name", FORGOTTEN)
+def test_a_sync_that_is_left_out_is_noticed(tmp_path: Path, name: str) -> None:
     for seed in range(4):
         folder = tmp_path / str(seed)
         folder.mkdir()
         try:
-            check_cuts(live(folder, seed, sabotage), folder, CUTS, random.Random(seed))
+            check_cuts(live(folder, seed, FORGOTTEN[name].sabotage), folder, CUTS, random.Random(seed))
         except (Broken, EngineError):
             return
-    pytest.fail(f"{module.__name__} without {call} went unnoticed")
+    pytest.fail(f"{name} went unnoticed")
 
 
 def test_the_recorder_sees_every_change(tmp_path: Path) -> None:
