@@ -1,5 +1,6 @@
 """What a replication source must remember besides its maps: one small file, replaced as a whole."""
 
+import zlib
 from datetime import datetime
 from pathlib import Path
 
@@ -52,7 +53,7 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True):
 def load_state(path: Path) -> SourceState | None:
     """None when there is no file yet."""
     try:
-        state = msgspec.json.decode(path.read_bytes(), type=SourceState)
+        state = msgspec.json.decode(_checked(path.read_bytes()), type=SourceState)
     except FileNotFoundError:
         return None
     except msgspec.DecodeError as error:
@@ -78,7 +79,16 @@ def taken_up(found: SourceState | None, fresh: SourceState, path: Path, *, maps_
 
 
 def save_state(path: Path, state: SourceState) -> None:
-    replace_file(path, msgspec.json.encode(state))
+    """One line of JSON, one with its CRC-32: a number that changed by itself must not look like another head."""
+    content = msgspec.json.encode(state)
+    replace_file(path, b"%s\n%08x\n" % (content, zlib.crc32(content)))
+
+
+def _checked(content: bytes) -> bytes:
+    text, line_end, crc = content[:-10], content[-10:-9], content[-9:]
+    if line_end != b"\n" or crc != b"%08x\n" % zlib.crc32(text):
+        raise msgspec.DecodeError("it does not fit its checksum")
+    return text
 
 
 def state_path(root: Path) -> Path:
