@@ -16,6 +16,7 @@ from support.engine_power import ROOT, Cut, Entry, Promised, Renamed, Synced, Wr
 
 SECTOR = 512
 _HOLE = 65536
+_ZEROS = bytes(_HOLE)
 
 
 @dataclass
@@ -163,7 +164,7 @@ def _write_sparse(path: Path, content: bytearray) -> None:
     with path.open("wb") as file:
         for start in range(0, len(content), _HOLE):
             piece = content[start : start + _HOLE]
-            if piece.count(0) != len(piece):
+            if piece != _ZEROS[: len(piece)]:
                 file.seek(start)
                 file.write(piece)
         file.truncate(len(content))
