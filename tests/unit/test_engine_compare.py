@@ -84,6 +84,25 @@ def test_the_lost_map_is_found_again_and_every_point_stays(pair: Pair, basis: Ha
     assert pair.matches(cycle.cycle)
 
 
+def test_marks_that_rest_on_nothing_send_nothing(pair: Pair) -> None:
+    """The map of a host that crashed is not read: what equals the replica is not sent, marked or not."""
+    pair.disks["a"].write(9 * BLOCK, pattern(9))
+    write(pair, 5)
+    pair.source.distrust()
+    assert pair.source.compare(pair.client).blocks_different == 1
+    assert pair.cycle().blocks == 1
+
+
+def test_a_trusted_map_outlives_a_cancelled_comparison(pair: Pair) -> None:
+    """It may be made at any time, to see whether the map tells the truth."""
+    write(pair, 5, 600, 2000)
+    compare_until_killed(pair, 20)
+    assert pair.source.map_trusted
+    cycle = pair.cycle()
+    assert cycle.blocks == 3
+    assert pair.matches(cycle.cycle)
+
+
 def test_it_finds_nothing_where_nothing_differs(pair: Pair) -> None:
     lose_map(pair)
     assert pair.source.compare(pair.client).blocks_different == 0

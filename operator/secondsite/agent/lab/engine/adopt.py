@@ -66,7 +66,7 @@ def adopt(
     begin_adoption(
         store_root,
         vm_id,
-        {name: (path, move) for name, path in disks.items()},
+        lambda: {name: (path, move) for name, path in disks.items()},
         point=point,
         generation=generation,
         freeze_time=freeze_time,
@@ -77,7 +77,7 @@ def adopt(
 def begin_adoption(
     store_root: Path,
     vm_id: str,
-    disks: Mapping[str, tuple[Path, bool]],
+    prepare: Callable[[], Mapping[str, tuple[Path, bool]]],
     *,
     point: str,
     generation: int,
@@ -85,7 +85,7 @@ def begin_adoption(
     stale: bool,
     clock: Callable[[], datetime] = utc_now,
 ) -> None:
-    """As `adopt`; per disk its path and whether to move it."""
+    """As `adopt`; `prepare` gives per disk its path and whether to move it, and is not asked once all is done."""
     check_id("VM", vm_id)
     check_id("point", point)
     store_root.mkdir(parents=True, exist_ok=True)
@@ -96,6 +96,7 @@ def begin_adoption(
             if _adopted_already(catalogue, store_root, point):
                 _tidy(store_root)
                 return
+            disks = prepare()
             wanted = Adoption(
                 vm=vm_id,
                 point=point,

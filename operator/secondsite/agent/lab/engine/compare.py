@@ -43,6 +43,8 @@ class Subject:
     trackers: Mapping[str, DiskTracker]
     generation: int
     boot_id: str
+    # Called before the first block of a disk is read.
+    begin: Callable[[DiskTracker], None]
 
 
 class Comparison:
@@ -103,7 +105,9 @@ class Comparison:
             for name, tracker in self._trackers.items():
                 with Bookmark(bookmark_path(self._folder, name)) as bookmark:
                     begin = bookmark.find(f"{self._subject.boot_id} {self._basis} {head}")
-                    self._tell(min(begin, block_count(tracker.disk.size)))
+                    if begin == 0:
+                        self._subject.begin(tracker)
+                    self._tell(begin)
                     self._compare_disk(name, tracker, bookmark, begin, pool)
 
     def _compare_disk(

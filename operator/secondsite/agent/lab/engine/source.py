@@ -16,6 +16,7 @@ from secondsite.agent.lab.engine.overview import progress_of
 from secondsite.agent.lab.engine.quiesce import Quiesce, freeze_at_rest
 from secondsite.agent.lab.engine.source_core import SourceCore
 from secondsite.agent.lab.engine.state import OpenState
+from secondsite.agent.lab.engine.tracker import DiskTracker
 from secondsite.agent.lab.engine.types import CycleResult, Freeze, Progress
 from secondsite.wire.peer import CycleKind, HashBasis
 
@@ -162,7 +163,8 @@ class ReplicationSource(SourceCore):
         """
         with self._alone():
             self._close_cycle()
-            subject = Subject(client, self.vm_id, self.trackers, self._state.generation, self._state.boot_id)
+            state = self._state
+            subject = Subject(client, self.vm_id, self.trackers, state.generation, state.boot_id, self._forget_marks)
             self._comparison = Comparison(subject, self._root, basis, stop or threading.Event(), progress)
             distrusted = self._distrusted
             try:
@@ -173,6 +175,18 @@ class ReplicationSource(SourceCore):
                 raise MapNotTrusted(f"VM {self.vm_id}: the map was lost while the disks were compared; compare again")
             self._change(head=head, compared=head, trusted=True, head_time=None, lineage=(), given_up=None)
             return result
+
+    def _forget_marks(self, tracker: DiskTracker) -> None:
+        """Before the comparison of a disk: marks that rest on no point would only have blocks sent that do not differ.
+
+        The map is not trusted from before they go until the comparison has found what they stood for. Marks that may
+        still serve the next cycle without a comparison stay.
+        """
+        if self._state.trusted and self._state.head is not None:
+            return
+        if self._state.trusted:
+            self._change(trusted=False)
+        tracker.forget()
 
     @property
     def comparing(self) -> tuple[int, int] | None:

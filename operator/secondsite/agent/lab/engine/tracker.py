@@ -176,6 +176,13 @@ class DiskTracker:
             self._frozen[:] = Cell.Free
             os.ftruncate(self._saved, 0)
 
+    def forget(self) -> None:
+        """Nothing is owed, nothing has changed: the caller is about to find out anew. No cycle is open."""
+        with self.disk.lock:
+            self._frozen[:] = Cell.Free
+            self._current[:] = 0
+            os.ftruncate(self._saved, 0)
+
     def pending_blocks(self, *, cycle_open: bool) -> int:
         """Blocks that the replica lacks. What it held of a cycle that was given up, it holds no more."""
         owed = self._frozen != Cell.Free
