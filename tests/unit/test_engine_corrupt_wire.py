@@ -1,0 +1,270 @@
+"""Bytes changed on the way, in both directions, where TLS would have caught them: nothing wrong is ever believed."""
+
+import contextlib
+import itertools
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from secondsite.agent.lab.engine import Compression, DataServer, EngineError, LinkError, TargetStore
+from secondsite.agent.lab.engine.blocks import root_of
+from secondsite.agent.lab.engine.frames import BuiltFrame, build_frame, cycle_digest
+from secondsite.wire.peer import CycleCommit, CycleKind, CycleOpen, DiskCommit, DiskPlan
+from support.engine_pair import BLOCK, START, Pair, pattern
+from support.engine_proxy import Conversation, Cut, Proxy
+from support.engine_soak import wait_until
+from support.engine_wire import COMMIT, joined, put, request, talk
+
+# Fast and thorough enough; the examples differ from run to run.
+THOROUGH = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEWER = settings(THOROUGH, max_examples=40)
+
+NOISE = np.random.default_rng(7).bytes(BLOCK // 2)
+CONTENT = [
+    [pattern(1), bytes(BLOCK), NOISE + pattern(2)[: BLOCK // 2]],
+    [NOISE + NOISE[::-1]],
+    [pattern(3), bytes(BLOCK)],
+]
+BLOCKS = sum(len(blocks) for blocks in CONTENT)
+TRUTH = b"".join(itertools.chain.from_iterable(CONTENT))
+
+
+def built(level: int | None) -> list[BuiltFrame]:
+    frames, first = [], 0
+    for sequence, blocks in enumerate(CONTENT):
+        numbers = np.arange(first, first + len(blocks), dtype=np.int64)
+        content = memoryview(bytearray(b"".join(blocks)))
+        digest = cycle_digest("c1")
+        frames.append(build_frame(numbers, content, sequence=sequence, generation=1, cycle=digest, level=level))
+        first += len(blocks)
+    return frames
+
+
+def conversation(level: int | None) -> bytes:
+    """A PUT of frames and its commit, as they go over one connection."""
+    frames = built(level)
+    root = root_of(b"".join(frame.digests for frame in frames))
+    message = CycleCommit(disks={"a": DiskCommit(count=BLOCKS, root=root)})
+    return put(*(joined(frame) for frame in frames)) + request("POST", COMMIT, message)
+
+
+RAW, PACKED = conversation(None), conversation(3)
+OPEN = CycleOpen(
+    cycle="c1",
+    parent=None,
+    generation=1,
+    freeze_time=START,
+    kind=CycleKind.Initial,
+    disks={"a": DiskPlan(size=BLOCKS * BLOCK, blocks=BLOCKS)},
+)
+
+
+@contextlib.contextmanager
+def replica() -> Iterator[tuple[TargetStore, int]]:
+    with tempfile.TemporaryDirectory() as folder:
+        store = TargetStore(Path(folder) / "target", "vm", clock=lambda: START)
+        server = DataServer("127.0.0.1", 0, None, {"vm": store}.get, lambda *_: "source")
+        server.start()
+        try:
+            store.receiver.open_cycle(OPEN)
+            yield store, server.port
+        finally:
+            server.close()
+            store.close()
+
+
+def interesting(raw: bytes) -> list[int]:
+    """The bytes that are not content of blocks: requests, chunk lines, headers, tables, the commit."""
+    places = {*range(120), *range(len(raw) - 400, len(raw))}
+    for at in (place for place in range(len(raw)) if raw.startswith(b"SSfr", place)):
+        places |= set(range(max(0, at - 8), at + 180))
+    return sorted(places)
+
+
+PLACES = {name: interesting(raw) for name, raw in (("raw", RAW), ("packed", PACKED))}
+
+
+@st.composite
+def changed(draw: st.DrawFn) -> bytes:
+    """The conversation with a bit flipped, bytes lost, put in or said twice, anywhere."""
+    name = draw(st.sampled_from(["raw", "packed"]))
+    raw = RAW if name == "raw" else PACKED
+    at = draw(st.one_of(st.sampled_from(PLACES[name]), st.integers(0, len(raw) - 1)))
+    length = draw(st.one_of(st.integers(1, 4), st.integers(1, BLOCK)))
+    what = draw(st.sampled_from(["flip", "flip", "drop", "insert", "repeat", "zero"]))
+    middle = {
+        "flip": bytes([raw[at] ^ 1 << draw(st.integers(0, 7))]) + raw[at + 1 : at + 1],
+        "drop": b"",
+        "insert": draw(st.binary(min_size=1, max_size=8)) + raw[at : at + 1],
+        "repeat": raw[at : at + length] * 2,
+        "zero": bytes(len(raw[at : at + length])),
+    }[what]
+    behind = at + (length if what in {"drop", "repeat", "zero"} else 1)
+    return raw[:at] + middle + raw[behind:]
+
+
+@THOROUGH
+@given(raw=changed())
+@example(raw=RAW + RAW)
+@example(raw=PACKED + RAW)
+@example(raw=RAW.replace(b"from=0", b"from=1"))
+@example(raw=RAW.replace(b'"count":6', b'"count":4'))
+def test_the_receiver_refuses_or_the_point_is_the_source(raw: bytes) -> None:
+    with replica() as (store, port):
+        talk(port, raw)
+        if store.head is None:
+            # Whatever it made of that, the sender goes on, and all is well.
+            assert talk(port, PACKED).count(b"HTTP/1.1 200 OK") == 2
+        assert store.read_point("c1", "a", 0, len(TRUTH)) == TRUTH
+        assert not store.scrub("c1")
+
+
+def test_what_a_point_holds_does_not_depend_on_how_it_came() -> None:
+    for raw in (RAW, PACKED):
+        with replica() as (store, port):
+            assert talk(port, raw).count(b"HTTP/1.1 200 OK") == 2
+            assert store.read_point("c1", "a", 0, len(TRUTH)) == TRUTH
+    assert len(PACKED) < len(RAW) / 1.5
+
+
+SIZES = {"a": 130 * BLOCK}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    with Pair(tmp_path_factory.mktemp("pair"), SIZES) as pair:
+        yield pair
+
+
+@contextlib.contextmanager
+def answers_changed(pair: Pair, edit: Callable[[Conversation, int, bytes], bytes]) -> Iterator[None]:
+    with Proxy(pair.server.port, answers=edit) as proxy:
+        clean = pair.client
+        pair.client = type(clean)(
+            "127.0.0.1", proxy.port, None, bucket=pair.bucket, timeout_seconds=2, compression=Compression.Off
+        )
+        try:
+            yield
+        finally:
+            pair.client = clean
+
+
+numbers = itertools.count()
+
+
+def guest_writes(pair: Pair) -> None:
+    for block in (0, 64, 129):
+        pair.disks["a"].write(block * BLOCK, pattern(next(numbers)))
+
+
+@FEWER
+@given(
+    connection=st.integers(0, 3),
+    at=st.integers(0, 300),
+    change=st.one_of(st.integers(1, 255), st.binary(min_size=1, max_size=3), st.none()),
+)
+def test_a_damaged_answer_makes_the_source_believe_nothing_wrong(
+    pair: Pair, connection: int, at: int, change: int | bytes | None
+) -> None:
+    """A byte of an answer is changed, bytes are put in, or (None) the rest is lost."""
+
+    def edit(talk: Conversation, offset: int, part: bytes) -> bytes:
+        place = at - offset
+        if talk.number != connection or not 0 <= place < len(part):
+            return part
+        if change is None:
+            raise Cut(part[:place])
+        middle = change + part[place : place + 1] if isinstance(change, bytes) else bytes([part[place] ^ change])
+        return part[:place] + middle + part[place + 1 :]
+
+    guest_writes(pair)
+    truth = {}
+    before = pair.disks["a"].read(0, SIZES["a"])
+    with answers_changed(pair, edit), contextlib.suppress(EngineError):
+        truth[pair.cycle().cycle] = before
+    opened = pair.source.open_cycle
+    if opened is not None:
+        truth[opened.cycle] = before
+    guest_writes(pair)
+    after = pair.disks["a"].read(0, SIZES["a"])
+    result = pair.cycle()
+    truth.setdefault(result.cycle, after)
+    points = {point.id for point in pair.target.points()}
+    assert result.cycle in points
+    assert not pair.source.progress().pending_bytes or result.cycle == (opened and opened.cycle)
+    for cycle in points & set(truth):
+        assert pair.target.read_point(cycle, "a", 0, SIZES["a"]) == truth[cycle]
+
+
+def fill(pair: Pair) -> None:
+    for block in range(SIZES["a"] // BLOCK):
+        pair.disks["a"].write(block * BLOCK, pattern(next(numbers)))
+
+
+def test_an_acknowledgement_of_what_was_never_sent_is_not_believed(pair: Pair) -> None:
+    """Else a guest's write would get into the image of an instant before it."""
+    fill(pair)
+    before = pair.disks["a"].read(0, SIZES["a"])
+    told = threading.Event()
+
+    def inflate(_: Conversation, _offset: int, part: bytes) -> bytes:
+        if b'"open":{' in part and b'"have":{"a":' in part:
+            told.set()
+            at = part.index(b'"have":{"a":') + len(b'"have":{"a":')
+            return part[:at] + b"3" + part[at + 1 :]
+        return part
+
+    pair.bucket.rate = 4 << 20
+    with answers_changed(pair, inflate), pytest.raises(LinkError, match="3 frames"):
+        pair.cycle()
+    pair.bucket.rate = None
+    assert told.is_set()
+    opened = pair.source.open_cycle
+    assert opened is not None
+    fill(pair)
+    result = pair.cycle()
+    assert (result.cycle, result.resumed) == (opened.cycle, True)
+    assert pair.target.read_point(result.cycle, "a", 0, SIZES["a"]) == before
+    assert pair.matches(pair.cycle().cycle)
+
+
+def test_a_cycle_that_was_opened_with_an_inflated_word_is_not_committed(pair: Pair) -> None:
+    """The source skips what it is told is there; the commit finds out, and the next run takes a new image."""
+    fill(pair)
+
+    def inflate(_: Conversation, _offset: int, part: bytes) -> bytes:
+        return part.replace(b'{"have":{"a":0}', b'{"have":{"a":3}')
+
+    count = len(pair.target.points())
+    with answers_changed(pair, inflate), pytest.raises(LinkError, match="lacks frames"):
+        pair.cycle()
+    assert len(pair.target.points()) == count
+    fill(pair)
+    assert pair.matches(pair.cycle().cycle)
+
+
+def test_a_commit_is_not_taken_from_a_head_that_was_misread(pair: Pair) -> None:
+    """The answer says that the open cycle is the newest point already: it is asked to commit all the same."""
+    fill(pair)
+    before = pair.disks["a"].read(0, SIZES["a"])
+    opened: list[bytes] = []
+
+    def edit(talk: Conversation, _: int, part: bytes) -> bytes:
+        if b'{"have":' not in part or b"/cycles HTTP" not in talk.asked:
+            return part
+        cycle = bytes(talk.asked).partition(b'"cycle":"')[2].partition(b'"')[0]
+        opened.append(cycle)
+        body = b'{"status":409,"code":"HeadConflict","detail":"","head":"%b"}' % cycle
+        return b"HTTP/1.1 409 Problem\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+
+    with answers_changed(pair, edit), pytest.raises(LinkError, match="lacks frames"):
+        pair.cycle()
+    assert opened
+    wait_until(lambda: pair.target.status().open is not None, 5)
+    assert pair.target.read_point(pair.cycle().cycle, "a", 0, SIZES["a"]) == before
