@@ -9,6 +9,7 @@ from secondsite.agent.lab.engine import (
     CycleKind,
     EngineError,
     HeadConflict,
+    LinkError,
     MapNotTrusted,
     PointInUse,
     StaleGeneration,
@@ -19,6 +20,7 @@ from secondsite.agent.lab.engine import (
     prepare_promotion,
     promote,
 )
+from secondsite.agent.lab.engine.client import PeerSession
 from secondsite.wire.peer import CycleCommit, CycleCommitted
 from support.engine_pair import BLOCK, pattern
 from support.engine_roles import Sites
@@ -202,7 +204,7 @@ def test_a_stale_primary_is_refused_and_knows_it(sites: Sites) -> None:
     assert (refused.value.status, refused.value.code, refused.value.generation) == (409, "StaleGeneration", 2)
     b.promote()
     # The store is none any more, and the answer is the same.
-    with pytest.raises(StaleGeneration, match="primary here since generation 2") as refused:
+    with pytest.raises(StaleGeneration, match=r"in generation 1 here.*since generation 2") as refused:
         a.cycle(b)
     assert refused.value.generation == 2
     a.crash()
@@ -212,6 +214,51 @@ def test_a_stale_primary_is_refused_and_knows_it(sites: Sites) -> None:
     # It froze nothing, and gave nothing away.
     assert a.source.open_cycle is None
     assert a.changed()["data"] == {0}
+
+
+def test_a_newer_term_does_not_get_past_a_failover(sites: Sites) -> None:
+    """Split brain: both sides were told to be the primary. Neither takes anything of the other."""
+    a, b = sites.a, sites.b
+    b.fail_over(a.cycle(b).cycle, 2)
+    assert a.source is not None
+    a.source.begin_term(3)
+    with pytest.raises(StaleGeneration, match="failed over to this side in generation 2"):
+        a.cycle(b)
+    assert a.source.superseded_by == 2
+    with pytest.raises(EngineError, match="older than ours"):
+        a.source.begin_term(2)
+
+
+def test_the_older_points_are_merged_while_the_guest_writes(sites: Sites) -> None:
+    a, b = sites.a, sites.b
+    for block in range(3):
+        a.write("data", block * BLOCK, pattern(50 + block))
+        head = a.cycle(b).cycle
+    b.fail_over(head, 2)
+    b.write("data", 2 * BLOCK + 9, b"before")
+    assert b.store is not None
+    prepare_promotion(b.store)
+    b.write("data", 1 * BLOCK + 9, b"after")
+    assert [point.id for point in b.store.points()] == [head]
+    expected = b.image()
+    assert b.clone is not None
+    b.clone.sync()
+    b.clone.close()
+    promote(b.store, b.source_root, b.paths, prepared=True)
+    b.clone = b.store = None
+    # The host may have been restarted since: nobody wrote.
+    assert b.open_source(boot_id="another life of the host").map_trusted
+    assert b.image() == expected
+
+
+def test_a_new_primary_can_begin_with_an_empty_replica(sites: Sites) -> None:
+    a, b = sites.a, sites.b
+    b.fail_over(a.cycle(b).cycle, 2)
+    b.promote()
+    a.open_store()
+    result = b.cycle(a)
+    assert result.kind is CycleKind.Initial
+    assert a.point_image(result.cycle) == b.image()
 
 
 def test_frames_and_commit_of_a_cycle_under_way_are_refused_after_a_failover(
@@ -292,6 +339,30 @@ def test_a_stale_map_of_many_pages_arrives_as_it_was(tmp_path: Path) -> None:
         assert result.blocks == len(wanted)
         assert a.store is not None
         assert all(a.store.read_point(result.cycle, "huge", block * BLOCK, 1) == b"\0" for block in wanted)
+
+
+def test_a_stale_map_that_came_in_part_commits_to_nothing(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = sites.a, sites.b
+    head = a.cycle(b).cycle
+    a.write("data", 7 * BLOCK, b"written at a alone")
+    a.write("system", 0, b"here, too")
+    b.fail_over(head, 2)
+    b.promote()
+    a.demote(2)
+    get = PeerSession.get_bytes
+
+    def broken(peer: PeerSession, path: str) -> bytes:
+        if "/system/" in path:
+            raise LinkError("cut")
+        return get(peer, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PeerSession, "get_bytes", broken)
+        with pytest.raises(LinkError):
+            b.cycle(a)
+    assert b.source is not None
+    assert (b.source.head, b.source.open_cycle) == (None, None)
+    assert b.cycle(a).blocks == 2
 
 
 def test_a_damaged_stale_map_is_not_believed(sites: Sites) -> None:

@@ -54,6 +54,7 @@ class Break:
     on_clone: list[Write]
     on_disks: list[Write]
     trusted: bool
+    discarded: bool
 
 
 BREAK = st.builds(
@@ -66,6 +67,7 @@ BREAK = st.builds(
     on_clone=WRITES,
     on_disks=WRITES,
     trusted=st.booleans(),
+    discarded=st.booleans(),
 )
 
 
@@ -100,10 +102,19 @@ def test_whatever_both_wrote_the_new_primary_wins_with_the_least_of_traffic(plan
         kept = written(b, plan.on_clone)
         image = b.image()
         b.promote()
+        assert a.source is not None
         assert b.image() == image
         kept |= written(b, plan.on_disks)
-        return_of(a, b, plan, lost | newer | kept)
-        swap_back(a, b)
+        if not plan.trusted:
+            a.source.distrust()
+        if plan.discarded:
+            b.demote(3)
+            a.source.begin_term(3)
+            replicate(a, b, plan, lost | newer | kept)
+        else:
+            a.demote(2)
+            replicate(b, a, plan, lost | newer | kept)
+            swap_back(a, b)
 
 
 def break_off(a: Site, b: Site) -> None:
@@ -126,25 +137,22 @@ def choose(b: Site, plan: Break, brought: list[tuple[str, set[tuple[str, int]]]]
     return chosen, set().union(*(blocks for _, blocks in brought[place + 1 :]))
 
 
-def return_of(a: Site, b: Site, plan: Break, union: set[tuple[str, int]]) -> None:
-    assert a.source is not None
-    assert b.source is not None
-    if not plan.trusted:
-        a.source.distrust()
-    a.demote(2)
-    image = b.image()
+def replicate(primary: Site, replica: Site, plan: Break, union: set[tuple[str, int]]) -> None:
+    """The first cycle after the break, to whoever is the replica now."""
+    image = primary.image()
+    assert primary.source is not None
     if not plan.trusted:
         with pytest.raises(MapNotTrusted):
-            b.cycle(a)
-        b.source.compare(a.client)
-    result = b.cycle(a)
-    assert a.store is not None
+            primary.cycle(replica)
+        primary.source.compare(replica.client)
+    result = primary.cycle(replica)
+    assert replica.store is not None
     if plan.trusted:
-        assert carried(a.store, result.cycle) == union
+        assert carried(replica.store, result.cycle) == union
     else:
-        assert carried(a.store, result.cycle) <= union
+        assert carried(replica.store, result.cycle) <= union
     assert result.wire_bytes <= len(union) * (BLOCK + 40) + 1000
-    assert b.image() == image == a.point_image(result.cycle)
+    assert primary.image() == image == replica.point_image(result.cycle)
 
 
 def swap_back(a: Site, b: Site) -> None:

@@ -10,7 +10,8 @@ The wire is HTTP/1.1. Times are RFC 3339 in UTC, sizes are bytes, a block is 64 
 and beside a cycle
 
     GET  /v1/vms/{vm}/disks/{d}/hashes?from=B&count=N&basis=Stored|Read   XXH3-128 of blocks at the head, 16 bytes each
-    GET  /v1/vms/{vm}/disks/{d}/stale?from=B&count=N                      which blocks of an adopted disk to send: bits
+    GET  /v1/vms/{vm}/disks/{d}/stale?from=B&count=N                      which blocks of an adopted disk to send: bits,
+        the lowest first, from a multiple of 65,536; 409 MapNotTrusted: nobody knows, compare
     PUT  /v1/vms/{vm}/disks/{d}/repairs                                   frames of blocks that PeerStatus wants
 
 A cycle carries all disks of a VM as they were at one instant. Every call may be repeated.

@@ -14,6 +14,15 @@ from secondsite.agent.lab.engine.tracker import DiskTracker
 from secondsite.wire.peer import MAX_PAGE_BLOCKS, PeerStatus
 
 
+def ask(peer: PeerSession, state: SourceState) -> PeerStatus:
+    """What the replica holds. StaleGeneration where there is none any more, because that side is the primary."""
+    try:
+        return peer.status(state.vm)
+    except StaleGeneration as refusal:
+        detail = f"in generation {state.generation} here; the other side says: {refusal.detail}"
+        raise StaleGeneration(refusal.generation, detail) from refusal
+
+
 def agreed(state: SourceState, status: PeerStatus) -> SourceState:
     """What to go on from with a replica in this state. StaleGeneration, HeadConflict."""
     if status.generation > state.generation:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from secondsite.agent.lab.engine.agreement import agreed, take_back, with_head
+from secondsite.agent.lab.engine.agreement import agreed, ask, take_back, with_head
 from secondsite.agent.lab.engine.client import PeerClient
 from secondsite.agent.lab.engine.compare import CompareResult, Comparison, Subject
 from secondsite.agent.lab.engine.cycle import CycleRun
@@ -106,12 +106,13 @@ class ReplicationSource(SourceCore):
     def _expect_head(self, client: PeerClient) -> Mapping[str, tuple[int, ...]]:
         """Agree on the head with the replica; which damaged blocks it would like to have again."""
         with client.session() as peer:
-            status = peer.status(self.vm_id)
+            status = ask(peer, self._state)
             known = agreed(self._state, status)
-            if known is not self._state:
-                self._save(known)
             if status.stale and status.head != known.compared:
                 take_back(peer, self.vm_id, self.trackers)
+            # Not before: by this name of the head the map must be right.
+            if known is not self._state:
+                self._save(known)
             return status.wanted
 
     def _open_cycle(self, quiesce: Quiesce | None) -> OpenState:
