@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from secondsite import logs
+from secondsite.cli.store import store
 from secondsite.errors import SecondsiteError
 
 if TYPE_CHECKING:
@@ -86,6 +87,9 @@ def run(
         serve(Options(data, bundle, listen), _driver(driver, site_file, hurry, keep_every_cycle), say)
     except SecondsiteError as error:
         raise click.ClickException(str(error)) from error
+
+
+agent.add_command(store)
 
 
 def _driver(name: str, site_file: Path | None, hurry: float, keep_every_cycle: bool) -> Driver:

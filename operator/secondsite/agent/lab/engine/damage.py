@@ -1,17 +1,30 @@
 """What is known to be damaged in a store, and which recovery points that touches."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 
 from secondsite.agent.lab.engine.blocks import Blocks, block_count
 from secondsite.agent.lab.engine.catalogue import MAX_LISTED_BLOCKS, Damaged
 from secondsite.agent.lab.engine.contents import Contents
-from secondsite.agent.lab.engine.replica import ReplicaDisk
+from secondsite.agent.lab.engine.layer import Layer
 from secondsite.wire.peer import MAX_WANTED_BLOCKS
 
 
-def damaged_points(contents: Contents, replicas: Mapping[str, ReplicaDisk]) -> dict[str, str]:
+class Layered(Protocol):
+    """A disk that stands in layers: `ReplicaDisk`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def layer(self, point: str) -> Layer: ...
+
+
+def damaged_points(contents: Contents, replicas: Mapping[str, Layered]) -> dict[str, str]:
     """Points at which damage shows, and what it is: a block is seen until a newer layer has it too."""
     found: dict[str, str] = {}
     chain = [entry.point for entry in contents.points]
@@ -22,7 +35,7 @@ def damaged_points(contents: Contents, replicas: Mapping[str, ReplicaDisk]) -> d
     return found
 
 
-def _sources(contents: Contents, replica: ReplicaDisk, chain: list[str]) -> list[tuple[int, Blocks, str]]:
+def _sources(contents: Contents, replica: Layered, chain: list[str]) -> list[tuple[int, Blocks, str]]:
     """Place in the chain (-1: the base), blocks and description of each file that is damaged."""
     everything = np.arange(block_count(replica.size), dtype=np.int64)
     found = []
@@ -39,7 +52,7 @@ def _sources(contents: Contents, replica: ReplicaDisk, chain: list[str]) -> list
     return found
 
 
-def _seeing(replica: ReplicaDisk, chain: list[str], position: int, blocks: Blocks) -> list[str]:
+def _seeing(replica: Layered, chain: list[str], position: int, blocks: Blocks) -> list[str]:
     seeing = []
     for number in range(max(0, position), len(chain)):
         if number > position:

@@ -28,17 +28,22 @@ def expected_digest(replica: ReplicaDisk, layer: str | None, block: int) -> byte
 
 
 def intact(replica: ReplicaDisk, layer: str | None, block: int) -> bool:
-    """Whether a block of a file is what it must be. Of the base: whether both of its lists say so."""
+    """Whether a block of a file is what it must be."""
     if layer is None:
-        content, digest, kept = _base_block(replica.base, block)
-        if digest == kept == ZERO_DIGEST:
-            return True
-        return content is not None and (true_digest(content), xxh3(content)) == (digest, kept)
+        return base_intact(replica.base, block)
     entry = _entry(replica.layer(layer), block)
     if entry is None or entry[0]["flags"] & FLAG_ZERO:
         return True
     content = _read_block(replica.layer(layer).fd, int(entry[0]["offset"]))
     return content is not None and true_digest(content) == entry[0]["digest"].tobytes()
+
+
+def base_intact(base: BaseImage, block: int) -> bool:
+    """Whether content and both digests of a block of the base agree."""
+    content, digest, kept = _base_block(base, block)
+    if digest == kept == ZERO_DIGEST:
+        return True
+    return content is not None and (true_digest(content), xxh3(content)) == (digest, kept)
 
 
 def mend_locally(
