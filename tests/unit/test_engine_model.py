@@ -3,16 +3,21 @@
 import shutil
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from secondsite.agent.lab.engine import Clone, LinkError, PeerRefused, PointInUse, Stopped
-from secondsite.agent.lab.engine.client import FrameStream
+from secondsite.agent.lab.engine import Clone, CycleResult, LinkError, MapNotTrusted, PeerRefused, PointInUse, Stopped
+from secondsite.agent.lab.engine.client import FrameStream, PeerSession
 from secondsite.agent.lab.engine.frames import BuiltFrame
+from secondsite.agent.lab.engine.tracker import Cell
+from secondsite.wire.peer import HashBasis
 from support.engine_pair import BLOCK, Pair
 from support.engine_soak import wait_until
 
@@ -25,17 +30,26 @@ def copied(image: Image) -> Image:
 
 
 class Replication(RuleBasedStateMachine):
-    """`disks` is what the guest wrote, `points` what each recovery point must be, `clones` what each clone must be."""
+    """`disks` is what the guest wrote, `points` what each recovery point must be, `clones` what each clone must be.
+
+    `frozen` is the image of the open cycle, `touched` are the blocks that may be pending: those written since the last
+    cycle that was committed had been frozen, or owed by an initial copy.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.pair = Pair(self.folder, SIZES)
+        self.pair.restart_source(clean=True, boot_id="boot 0")
         self.disks: Image = {name: bytearray(size) for name, size in SIZES.items()}
         self.points: dict[str, Image] = {}
         self.frozen: Image | None = None
+        self.touched: set[tuple[str, int]] = set()
+        self.touched_since_freeze: set[tuple[str, int]] = set()
         self.clones: dict[str, Image] = {}
         self.open_clones: dict[str, Clone] = {}
+        self.trusted = True
+        self.boots = 0
         self.counter = 0
 
     def teardown(self) -> None:
@@ -57,19 +71,39 @@ class Replication(RuleBasedStateMachine):
     def write(self, disk: str, start: float, length: int, fill: bool) -> None:
         offset = int(start * (SIZES[disk] - 1))
         self.counter += 1
-        data = bytes([self.counter % 255 + 1 if fill else 0]) * min(length, SIZES[disk] - offset)
+        self.put(disk, offset, bytes([self.counter % 255 + 1 if fill else 0]) * min(length, SIZES[disk] - offset))
+
+    def put(self, disk: str, offset: int, data: bytes) -> None:
         self.pair.disks[disk].write(offset, data)
         self.disks[disk][offset : offset + len(data)] = data
+        blocks = {(disk, block) for block in range(offset // BLOCK, (offset + len(data) - 1) // BLOCK + 1)}
+        self.touched |= blocks
+        self.touched_since_freeze |= blocks
 
+    def committed(self, cycle: str, image: Image) -> None:
+        self.points[cycle] = image
+        self.frozen = None
+        self.touched = set(self.touched_since_freeze)
+
+    @precondition(lambda self: self.trusted)
     @rule()
     def run_cycle(self) -> None:
         expected = self.frozen or copied(self.disks)
-        result = self.pair.cycle()
+        if self.frozen is None:
+            self.touched_since_freeze.clear()
+        result = self.cycle()
         assert result.resumed is (self.frozen is not None)
-        self.points[result.cycle] = expected
-        self.frozen = None
+        self.committed(result.cycle, expected)
 
-    @precondition(lambda self: self.frozen is None)
+    def cycle(self) -> CycleResult:
+        while True:
+            try:
+                return self.pair.cycle()
+            except LinkError as error:
+                # The connection that was cut was heard of only now.
+                assert "Superseded" in str(error)  # noqa: PT017  # again is the answer to this one alone
+
+    @precondition(lambda self: self.frozen is None and self.trusted)
     @rule(broken=st.booleans())
     def break_the_link(self, broken: bool) -> None:
         """A cycle that is frozen, perhaps sent in part, and not committed."""
@@ -78,18 +112,60 @@ class Replication(RuleBasedStateMachine):
             stream._channel.send(b"%x\r\n" % frame.size + frame.head[: 40 if broken else 0])
             raise LinkError("cut")
 
-        self.disks["a"][0] = self.disks["a"][0] ^ 1
-        self.pair.disks["a"].write(0, bytes(self.disks["a"][:1]))
+        self.cycle_with(FrameStream, "send", cut)
+
+    @precondition(lambda self: self.frozen is None and self.trusted)
+    @rule()
+    def lose_the_answer_to_a_commit(self) -> None:
+        """The point exists, and the source does not know it."""
+        commit = PeerSession.commit
+
+        def lost(peer: PeerSession, *arguments: Any) -> None:
+            commit(peer, *arguments)
+            raise LinkError("lost")
+
+        self.cycle_with(PeerSession, "commit", lost)
+        opened = self.pair.source.open_cycle
+        assert opened is not None
+        assert self.frozen is not None
+        self.points[opened.cycle] = self.frozen
+
+    def cycle_with(self, owner: type, name: str, fault: Callable[..., None]) -> None:
+        self.put("a", 0, bytes([self.disks["a"][0] ^ 1]))
         expected = copied(self.disks)
+        self.touched_since_freeze.clear()
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(FrameStream, "send", cut)
+            patched.setattr(owner, name, fault)
             with pytest.raises(LinkError):
                 self.pair.cycle()
         self.frozen = expected
 
     @rule(clean=st.booleans())
     def restart_source(self, clean: bool) -> None:
-        self.pair.restart_source(clean=clean)
+        """Clean: the host itself is started anew."""
+        self.boots += clean
+        self.pair.restart_source(clean=clean, boot_id=f"boot {self.boots}")
+        assert self.pair.source.map_trusted is self.trusted
+
+    @rule(lost=st.booleans())
+    def crash_the_host_of_the_source(self, lost: bool) -> None:
+        """What it had in memory is gone, the maps perhaps: nothing but a comparison of the disks helps."""
+        self.boots += 1
+        if lost:
+            for path in self.folder.glob("source/*.current"):
+                path.write_bytes(bytes(path.stat().st_size))
+        self.pair.restart_source(boot_id=f"boot {self.boots}")
+        self.trusted = False
+        with pytest.raises(MapNotTrusted):
+            self.pair.cycle()
+
+    @rule(basis=st.sampled_from(HashBasis))
+    def compare(self, basis: HashBasis) -> None:
+        """All points stay, and the next cycle carries at least what differs from the newest."""
+        self.pair.source.compare(self.pair.client, basis=basis)
+        self.trusted = True
+        self.frozen = None
+        assert self.pair.source.head == (list(self.points)[-1] if self.points else None)
 
     @rule()
     def restart_target(self) -> None:
@@ -111,6 +187,25 @@ class Replication(RuleBasedStateMachine):
             gone = data.draw(st.sampled_from(free))
             self.pair.target.merge(gone)
             del self.points[gone]
+
+    @precondition(lambda self: len(self.points) > 1)
+    @rule(seconds=st.integers(0, 300), keep_every=st.integers(0, 200), span=st.integers(0, 600))
+    def retain(self, seconds: int, keep_every: int, span: int) -> None:
+        pinned = {info.point_id for info in self.pair.target.clones()}
+        self.pair.clock.forward(seconds)
+        for gone in self.pair.target.apply_retention(self.pair.clock.now, keep_every, span):
+            assert gone not in pinned
+            assert gone != list(self.points)[-1]
+            del self.points[gone]
+
+    @precondition(lambda self: self.points)
+    @rule(data=st.data())
+    def scrub_and_copy(self, data: st.DataObject) -> None:
+        point = data.draw(st.sampled_from(list(self.points)))
+        assert self.pair.target.scrub(point) == []
+        for name, expected in self.points[point].items():
+            self.pair.target.materialise(point, name, self.folder / "copy.raw")
+            assert (self.folder / "copy.raw").read_bytes() == expected
 
     @precondition(lambda self: self.points)
     @rule(data=st.data(), name=st.sampled_from(["c1", "c2"]))
@@ -149,6 +244,26 @@ class Replication(RuleBasedStateMachine):
             assert self.pair.disks[name].read(0, SIZES[name]) == expected
 
     @invariant()
+    def what_is_pending_is_what_may_differ(self) -> None:
+        """Never too little, and no more than was written, or may have been lost."""
+        if not self.trusted or self.pair.source.head not in self.points:
+            return
+        owed = {
+            (name, block)
+            for name, tracker in self.pair.source.trackers.items()
+            for block in np.flatnonzero((tracker._current != 0) | (tracker._frozen != Cell.Free)).tolist()
+        }
+        newest = self.points[self.pair.source.head]
+        differing = {
+            (name, start // BLOCK)
+            for name, image in self.disks.items()
+            for start in range(0, len(image), BLOCK)
+            if image[start : start + BLOCK] != newest[name][start : start + BLOCK]
+        }
+        assert differing <= owed
+        assert owed <= self.touched
+
+    @invariant()
     def points_are_what_was_frozen(self) -> None:
         assert [point.id for point in self.pair.target.points()] == list(self.points)
         for point, image in self.points.items():
@@ -162,7 +277,7 @@ class Replication(RuleBasedStateMachine):
                 assert self.opened(clone).read(name, 0, SIZES[name]) == expected
 
 
-Replication.TestCase.settings = settings(max_examples=50, stateful_step_count=20, deadline=None)
+Replication.TestCase.settings = settings(max_examples=50, stateful_step_count=25, deadline=None)
 TestReplication = Replication.TestCase
 
 
