@@ -16,7 +16,7 @@ import numpy as np
 from secondsite.agent.lab.engine.adopt import adopt
 from secondsite.agent.lab.engine.durable import lock_directory, make_directories, replace_file, sync_directory
 from secondsite.agent.lab.engine.errors import EngineError
-from secondsite.agent.lab.engine.retired import demotion_path, expect_not_demoted, forget_promotion, promoted_away
+from secondsite.agent.lab.engine.retired import demotion_path, forget_promotion, promoted_away
 from secondsite.agent.lab.engine.source import ReplicationSource
 from secondsite.agent.lab.engine.stale import Bits, save_stale_maps
 from secondsite.agent.lab.engine.state import load_state, state_path
@@ -59,7 +59,6 @@ def demote(source: ReplicationSource, store_root: Path, *, generation: int) -> N
         tracker.disk.close()
     lock = lock_directory(root)
     try:
-        expect_not_demoted(root)
         replace_file(demotion_path(root), msgspec.json.encode(_planned(root, disks, store_root, generation)))
     finally:
         os.close(lock)
