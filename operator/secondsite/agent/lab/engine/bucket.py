@@ -7,6 +7,7 @@ from secondsite.agent.lab.engine.errors import Stopped
 
 # Small enough that a stop is noticed and that streams take turns, large enough not to cost speed.
 SLICE_BYTES = 256 * 1024
+_UNLIMITED_SLICE_BYTES = 1024 * 1024
 _SMALLEST_SLICE = 4096
 _LONGEST_WAIT_SECONDS = 0.2
 
@@ -37,7 +38,7 @@ class TokenBucket:
     def slice_bytes(self) -> int:
         """How much to ask for at a time: a quarter of a second's worth, within bounds."""
         rate = self._rate
-        return SLICE_BYTES if rate is None else max(_SMALLEST_SLICE, min(SLICE_BYTES, int(rate / 4)))
+        return _UNLIMITED_SLICE_BYTES if rate is None else max(_SMALLEST_SLICE, min(SLICE_BYTES, int(rate / 4)))
 
     def take(self, count: int, stop: threading.Event) -> None:
         """Wait until `count` bytes may be sent. Stopped when `stop` is set meanwhile."""
