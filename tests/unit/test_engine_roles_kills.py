@@ -147,7 +147,8 @@ def test_a_kill_at_any_step_of_a_demotion_changes_nothing_of_its_outcome(
         kills = copies(tmp_path / "a", tmp_path / "copies", lambda: sites.a.demote(2), monkeypatch)
         sites.a.crash()
     assert len(kills) > 40
-    for copy in kills:
+    # The planned way differs only in the map that it need not write.
+    for copy in kills[:: 3 if planned else 1]:
         check_demoted(taken_up(copy, tmp_path / "a"), expected, last, planned, copy.name)
 
 

@@ -21,6 +21,8 @@ from secondsite.agent.lab.engine import (
     prepare_promotion,
     promote,
 )
+from secondsite.agent.lab.engine.errors import NoSpace
+from secondsite.agent.lab.engine.space import Space
 from secondsite.wire.peer import CycleCommit, CycleCommitted
 from support.engine_pair import BLOCK, pattern
 from support.engine_roles import Sites
@@ -184,6 +186,10 @@ def test_a_promotion_is_refused_before_it_harms(sites: Sites, tmp_path: Path) ->
     with pytest.raises(EngineError, match="replaces nothing"):
         promote(b.store, b.source_root, b.paths)
     b.paths["data"].unlink()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Space, "free", property(lambda _: 20 * BLOCK))
+        with pytest.raises(NoSpace, match="go on in its clone"):
+            promote(b.store, b.source_root, b.paths)
     if Path("/dev/shm").stat().st_dev != tmp_path.stat().st_dev:
         with pytest.raises(EngineError, match="another file system"):
             promote(b.store, b.source_root, {name: Path("/dev/shm") / name for name in SIZES})

@@ -10,13 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from secondsite.agent.lab.engine.clone import written_blocks
+from secondsite.agent.lab.engine.core import StoreCore
 from secondsite.agent.lab.engine.durable import make_directories
-from secondsite.agent.lab.engine.errors import DamagedBlock, EngineError, PointInUse
+from secondsite.agent.lab.engine.errors import DamagedBlock, EngineError, NoSpace, PointInUse
 from secondsite.agent.lab.engine.failover import expect_closed
 from secondsite.agent.lab.engine.flattening import finish_promotion
 from secondsite.agent.lab.engine.retired import Promotion, demotion_pending, save_promotion
+from secondsite.agent.lab.engine.space import Space
 from secondsite.agent.lab.engine.state import state_path
 from secondsite.agent.lab.engine.store import TargetStore
+from secondsite.wire.peer import BLOCK_BYTES
 
 
 def prepare_promotion(store: TargetStore) -> None:
@@ -32,8 +35,9 @@ def prepare_promotion(store: TargetStore) -> None:
     if others:
         raise PointInUse(f"VM {store.vm_id}: clones {others} stand on recovery points; drop them first")
     folder = store.core.clone_folder(promoted.clone)
+    overwritten = {name: set(written_blocks(folder, name).tolist()) for name in store.disks}
     for reference in store.scrub(promoted.point):
-        if reference.block not in written_blocks(folder, reference.disk):
+        if reference.block not in overwritten[reference.disk]:
             raise DamagedBlock(promoted.point, reference.disk, reference.block)
     points = [point.id for point in store.points()]
     for older in points[: points.index(promoted.point)]:
@@ -43,11 +47,12 @@ def prepare_promotion(store: TargetStore) -> None:
 def promote(store: TargetStore, source_root: Path, disks: Mapping[str, Path], *, prepared: bool = False) -> None:
     """Turn the clone that was failed over to into flat files at `disks`, with a tracking folder at `source_root`.
 
-    Close the clone first, and the data server's use of the store; it is closed and is no store any more. The recovery
-    points are gone. No data is copied but what layers and clone hold; so the paths must lie on the store's file system
-    (EngineError), and nothing may be there yet. Then open `SourceDisk`s and a `ReplicationSource` on `source_root`.
-    `prepared`: `prepare_promotion` has just returned, the guest need not wait for that again.
-    After a kill: `finish_promotion` where `promotion_pending`, else promote again. Raises as `prepare_promotion` does.
+    Close the clone first, and let the data server have `promoted_away` in the store's place: it is closed, and is no
+    store any more; its recovery points are gone. No data is copied but what layers and clone hold: the paths must lie
+    on the store's file system, and nothing may be there yet (EngineError; NoSpace where even that does not fit). Then
+    open `SourceDisk`s and a `ReplicationSource` on `source_root`. `prepared`: `prepare_promotion` has just returned,
+    the guest need not wait for that again. Raises as that does. After a kill: `finish_promotion` where
+    `promotion_pending`, else promote again.
     """
     if not prepared:
         prepare_promotion(store)
@@ -71,6 +76,7 @@ def _planned(store: TargetStore, source_root: Path, disks: Mapping[str, Path]) -
         make_directories(source_root)
         _expect_free(core.root, source_root, disks)
         points = [entry.point for entry in contents.points]
+        _expect_room(core, points[: contents.position(promoted.point) + 1], promoted.clone)
         place = contents.position(promoted.point)
         lineage = points[place:]
         # The former primary may not have heard of its last commit.
@@ -88,6 +94,18 @@ def _planned(store: TargetStore, source_root: Path, disks: Mapping[str, Path]) -
             sizes=dict(contents.sizes),
             disks={name: str(path.absolute()) for name, path in disks.items()},
             source_root=str(source_root.absolute()),
+        )
+
+
+def _expect_room(core: StoreCore, chain: list[str], clone: str) -> None:
+    """Past the point of no return a guest would have to wait until somebody has made room."""
+    own = sum(len(written_blocks(core.clone_folder(clone), name)) for name in core.contents.sizes)
+    needed = sum(layer.bytes for layer in core.layers(*chain)) + own * BLOCK_BYTES
+    free = Space(core.root, None).free
+    if needed > free:
+        raise NoSpace(
+            f"promoting VM {core.vm_id} needs up to {needed} bytes, and {free} are free at {core.root}: free "
+            f"{needed - free} bytes there; until then the guest can go on in its clone"
         )
 
 
