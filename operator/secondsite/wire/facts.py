@@ -58,6 +58,8 @@ class Point(Fact, frozen=True):
     basis: Literal["Freeze", "Estimated"] = "Freeze"
     type: PointType = "CrashConsistent"
     name: str = ""
+    damaged: bool = False
+    """Parts of it do not match their digests and are not served: no test starts from it until they are mended."""
 
 
 class DiskSlot(Fact, frozen=True):

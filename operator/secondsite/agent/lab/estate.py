@@ -19,6 +19,7 @@ from secondsite.agent.lab.guests import Guest, disk_id
 from secondsite.agent.lab.halves import Halves
 from secondsite.agent.lab.primary import Primary
 from secondsite.agent.lab.replica import ReplicaStore
+from secondsite.agent.lab.scrubber import Scrubber
 from secondsite.agent.lab.state import Association, Documents, Half, Replica, SiteSettings
 from secondsite.agent.lab.table import Event, find
 from secondsite.wire.facts import DiskSlot
@@ -64,6 +65,7 @@ class Estate:
         self._keep_every_cycle = keep_every_cycle
         self._changed = changed
         self._lock = threading.RLock()
+        self._scrubber = Scrubber(lambda: list(self.stores.values()), clock)
 
     def open(self) -> None:
         """Disks, then tracking, then guests: no write escapes the map."""
@@ -78,9 +80,11 @@ class Estate:
             self._try(half.vm_id, self.open_primary, half)
         for guest in self.guests.values():
             guest.start()
+        self._scrubber.start()
 
     def close(self) -> None:
         """Guests first, so that what they wrote is in the map."""
+        self._scrubber.stop()
         for guest in self.guests.values():
             guest.stop()
         for primary in list(self.primaries.values()):

@@ -24,6 +24,10 @@ class Sight:
     """The last attempt failed, and it was a repeated one."""
     unquiesced: bool = False
     """The last application-consistent cycle that was wanted became a crash-consistent one, within the window."""
+    out_of_space: bool = False
+    """The replica refused the last cycle for want of space."""
+    points_damaged: bool = False
+    newest_damaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,9 @@ _TEXTS = {
     "error-fix-and-resume": "Replication stopped on an error; mend its cause, then resume it",
     "resync-required": "Change tracking was lost; the VM must be resynchronized, NotImplemented in this version",
     "cannot-deliver": "Changes cannot be delivered at the moment; it is tried again",
+    "out-of-space": "The replica's storage has no room for the next cycle; every point is kept, and it is tried again",
+    "newest-point-damaged": "The newest recovery point cannot be read in full; choose an older one until it is mended",
+    "points-damaged": "Some recovery points cannot be read in full; blocks that the source still holds come back",
     "paused": "Replication is suspended",
     "ir-pending": "Initial replication has not finished",
     "behind-over-one-hour": "Nothing was replicated for more than an hour of the monitoring clock",
@@ -75,6 +82,10 @@ def _critical(sight: Sight) -> list[str]:
         found.append("resync-required")
     if sight.primary and sight.failing and sight.state in ("InitialReplicationInProgress", "Replicating"):
         found.append("cannot-deliver")
+    if sight.out_of_space:
+        found.append("out-of-space")
+    if sight.newest_damaged:
+        found.append("newest-point-damaged")
     return found
 
 
@@ -94,6 +105,8 @@ def _warning(sight: Sight, limits: Limits) -> list[str]:
         found.append("missed-over-20-percent")
     if sight.latency_seconds is not None and sight.latency_seconds > limits.latency_seconds:
         found.append("latency-over-5-minutes")
+    if sight.points_damaged and not sight.newest_damaged:
+        found.append("points-damaged")
     if sight.unquiesced:
         found.append("app-consistent-failed")
     return found

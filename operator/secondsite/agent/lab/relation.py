@@ -25,6 +25,7 @@ def point_fact(vm_name: str, point: RecoveryPoint) -> Point:
         id=point.id,
         source_time=point.freeze_time,
         type=_TYPES[point.consistency],
+        damaged=point.damaged,
         name=f"{vm_name} {point.freeze_time.isoformat(timespec='milliseconds').replace('+00:00', 'Z')}",
     )
 
@@ -56,12 +57,22 @@ def primary_fact(half: Half, progress: Progress | None, clock: LabClock, now: da
 
 
 def replica_fact(
-    half: Half, points: Sequence[RecoveryPoint], replica: Replica | None, clock: LabClock, now: datetime
+    half: Half,
+    points: Sequence[RecoveryPoint],
+    replica: Replica | None,
+    clock: LabClock,
+    now: datetime,
+    *,
+    out_of_space: str = "",
 ) -> Relation:
-    """The replica's half."""
-    verdict = _verdict(half, clock, now)
+    """The replica's half. The newest point is the newest that can be used, as long as there is one.
+
+    `out_of_space`: why the last cycle found no room.
+    """
+    verdict = _verdict(half, clock, now, points, out_of_space)
     facts = [point_fact(half.vm_name, point) for point in points]
-    quiesced = consistency.newest(points)
+    usable = [point for point in points if not point.damaged] or points
+    quiesced = consistency.newest(usable)
     return Relation(
         vm_id=half.vm_id,
         vm_name=half.vm_name,
@@ -69,7 +80,7 @@ def replica_fact(
         state=half.state,
         health=verdict.health,
         health_reasons=verdict.reasons,
-        message=_message(half, verdict),
+        message=". ".join(filter(None, (_message(half, verdict), out_of_space, _damage(points)))),
         peer_site=half.peer_site,
         time=now,
         settings=half.settings,
@@ -80,7 +91,7 @@ def replica_fact(
         # The lab applies a cycle in the moment it commits it.
         last_applied_time=half.last_replication_time,
         last_cycle_seconds=half.last_cycle_seconds,
-        newest_point=facts[-1] if facts else None,
+        newest_point=point_fact(half.vm_name, usable[-1]) if usable else None,
         point_count=len(facts),
         oldest_point_time=facts[0].source_time if facts else None,
         newest_app_consistent_time=quiesced.freeze_time if quiesced else None,
@@ -109,7 +120,9 @@ def _rate(half: Half, progress: Progress | None) -> float | None:
     return None
 
 
-def _verdict(half: Half, clock: LabClock, now: datetime) -> Verdict:
+def _verdict(
+    half: Half, clock: LabClock, now: datetime, points: Sequence[RecoveryPoint] = (), out_of_space: str = ""
+) -> Verdict:
     window = counters.current(half.window, now, clock.monitoring_seconds)
     last = half.last_replication_time
     sight = Sight(
@@ -120,6 +133,9 @@ def _verdict(half: Half, clock: LabClock, now: datetime) -> Verdict:
         latency_seconds=window.average_latency,
         failing=half.failures > 1,
         unquiesced=consistency.failing(half, window),
+        out_of_space=bool(out_of_space),
+        points_damaged=any(point.damaged for point in points),
+        newest_damaged=bool(points) and points[-1].damaged,
     )
     knobs = clock.knobs
     # Staleness is an interval and hurries; how long a cycle really takes does not.
@@ -130,3 +146,9 @@ def _verdict(half: Half, clock: LabClock, now: datetime) -> Verdict:
 def _message(half: Half, verdict: Verdict) -> str:
     unquiesced = half.quiesce_failure if "app-consistent-failed" in verdict.reasons else ""
     return ". ".join(filter(None, (verdict.message, half.failure, unquiesced)))
+
+
+def _damage(points: Sequence[RecoveryPoint]) -> str:
+    """What is wrong with the newest point that is damaged."""
+    damaged = [point for point in points if point.damaged]
+    return f"Recovery point {damaged[-1].id}: {damaged[-1].damage}" if damaged else ""

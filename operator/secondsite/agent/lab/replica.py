@@ -10,7 +10,7 @@ from pathlib import Path
 from secondsite import logs
 from secondsite.agent.lab import counters
 from secondsite.agent.lab.clock import LabClock
-from secondsite.agent.lab.engine import Clone, EngineError, RecoveryPoint, TargetStore
+from secondsite.agent.lab.engine import Clone, EngineError, RecoveryPoint, Stopped, TargetStore, TokenBucket
 from secondsite.agent.lab.halves import Halves
 from secondsite.agent.lab.table import Event
 from secondsite.wire.problems import Refusal
@@ -21,7 +21,7 @@ _log = logs.get(__name__)
 class ReplicaStore:
     """The store of one replica and the thread that thins out its points after each commit.
 
-    `announce` is called with the VM's id when the points have changed.
+    `announce` is called with the VM's id when the points, their damage or the room for them have changed.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class ReplicaStore:
         self._keep_every_cycle = keep_every_cycle
         self._work = threading.Event()
         self._closing = False
-        self.store = TargetStore(root, vm_id, on_commit=self._committed)
+        self.store = TargetStore(root, vm_id, on_commit=self._committed, on_change=lambda: announce(vm_id))
         self._catch_up()
         self._thread = threading.Thread(target=self._run, name=f"replica {vm_id}", daemon=True)
         self._thread.start()
@@ -49,6 +49,23 @@ class ReplicaStore:
     def points(self) -> list[RecoveryPoint]:
         """Oldest first; the last is Latest."""
         return self.store.points()
+
+    @property
+    def out_of_space(self) -> str:
+        """Why the last cycle found no room here; empty when it did."""
+        return self.store.out_of_space
+
+    def scrub(self, stop: threading.Event, budget: TokenBucket) -> None:
+        """Compare every stored block with its digest, as slowly as `budget` says. Ends early when `stop` is set."""
+        try:
+            result = self.store.scrub_files(stop, budget)
+        except Stopped:
+            return
+        except (EngineError, OSError) as error:
+            _log.warning("a scrub broke off", vm=self.vm_id, error=str(error))
+            return
+        if result.damaged or result.mended:
+            _log.warning("a scrub found damage", vm=self.vm_id, damaged=result.damaged, mended=result.mended)
 
     def clone(self, point_id: str, clone_id: str) -> Clone:
         """A thin, writable copy of a point; the same pair gives the same clone."""

@@ -136,7 +136,8 @@ class Reporter:
             return primary_fact(half, primary.progress() if primary else None, estate.clock, now)
         store = estate.stores.get(vm_id)
         points = store.points() if store else []
-        return replica_fact(half, points, estate.documents.get(Replica, vm_id), estate.clock, now)
+        replica, full = estate.documents.get(Replica, vm_id), store.out_of_space if store else ""
+        return replica_fact(half, points, replica, estate.clock, now, out_of_space=full)
 
     def relation(self, vm_id: str) -> None:
         """Publish a VM's relation and its test VM now."""

@@ -160,8 +160,19 @@ def _choose(vm_name: str, points: list[RecoveryPoint], wish: arguments.StartTest
             remedy="Choose one of the points that `GET /v1/vms` lists.",
         )
     if fitting[-1].damaged:
-        raise Refusal(Code.NOT_FOUND, f"Recovery point {fitting[-1].id} is damaged", remedy="Choose another point.")
+        raise _damaged(vm_name, fitting[-1], points)
     return fitting[-1]
+
+
+def _damaged(vm_name: str, point: RecoveryPoint, points: list[RecoveryPoint]) -> Refusal:
+    """A test of another point than was asked for would prove nothing: a person chooses."""
+    whole = [other for other in points if not other.damaged]
+    another = f"Name another point; the newest that is whole is {whole[-1].id}." if whole else "No point is whole."
+    return Refusal(
+        Code.NOT_FOUND,
+        f"Recovery point {point.id} of {vm_name} is damaged: {point.damage}",
+        remedy=f"{another} What the source still holds comes back with the next cycle.",
+    )
 
 
 def _log_disk(half: Half, disks: list[str]) -> str:

@@ -48,9 +48,11 @@ class Receiver:
         clock: Callable[[], datetime],
         on_commit: Callable[[RecoveryPoint], None] | None,
         space: Space,
+        on_change: Callable[[], None],
     ) -> None:
         self._core = core
         self._space = space
+        self._on_change = on_change
         # Why the last cycle was refused for want of space; empty when it was not.
         self.out_of_space = ""
         self._clock = clock
@@ -85,12 +87,15 @@ class Receiver:
             return CycleOpened(have=self._have(), codecs=tuple(Codec))
 
     def _expect_room(self, message: CycleOpen) -> None:
+        before, self.out_of_space = self.out_of_space, ""
         try:
             self._space.expect_room(message, self._core.replicas)
         except PeerRefused as refusal:
             self.out_of_space = refusal.detail
             raise
-        self.out_of_space = ""
+        finally:
+            if bool(before) != bool(self.out_of_space):
+                self._on_change()
 
     def part(self, cycle: str, disk: str) -> IncomingPart:
         """Where the frames of a disk go."""

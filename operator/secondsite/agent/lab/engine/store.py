@@ -39,8 +39,9 @@ class TargetStore:
     4. Merge: log `Merging` (the point is offered no more), copy (may be redone), fdatasync, log `Merged`, unlink.
 
     `on_commit` runs in the receiver's thread once the point is durable and before the sender hears of it; it must not
-    raise, and is not repeated after a restart. `on_damage` hears, in whatever thread, that what is
-    damaged has changed. `reserve`: how many bytes of the file system no cycle may use (see `space.Space`).
+    raise, and is not repeated after a restart. `on_change` hears, in whatever thread and
+    perhaps under the store's lock, that what is damaged or whether there is room has changed: it may only take note.
+    `reserve`: how many bytes of the file system no cycle may use (see `space.Space`).
     """
 
     def __init__(
@@ -50,16 +51,16 @@ class TargetStore:
         *,
         clock: Callable[[], datetime] = utc_now,
         on_commit: Callable[[RecoveryPoint], None] | None = None,
-        on_damage: Callable[[], None] | None = None,
+        on_change: Callable[[], None] | None = None,
         reserve: int | None = None,
     ) -> None:
         self._core = StoreCore(root, vm_id)
         self.vm_id = vm_id
         self._space = Space(root, reserve)
-        self._healer = Healer(self._core, on_damage or _ignore)
+        self._healer = Healer(self._core, on_change or _ignore)
         self._core.heal = self._healer.heal
         # What the data server talks to.
-        self.receiver = Receiver(self._core, clock, on_commit, self._space)
+        self.receiver = Receiver(self._core, clock, on_commit, self._space, on_change or _ignore)
         self._readers: Counter[str] = Counter()
         self._open_clones: weakref.WeakValueDictionary[str, Clone] = weakref.WeakValueDictionary()
 
