@@ -25,6 +25,7 @@ from secondsite.agent.lab.engine.errors import (
     StoreLocked,
     UnknownClone,
     UnknownPoint,
+    WaitingForMedia,
 )
 from secondsite.agent.lab.engine.failover import cancel_failover, fail_over
 from secondsite.agent.lab.engine.flattening import finish_promotion
@@ -92,6 +93,7 @@ __all__ = [
     "TokenBucket",
     "UnknownClone",
     "UnknownPoint",
+    "WaitingForMedia",
     "cancel_failover",
     "demote",
     "demotion_pending",

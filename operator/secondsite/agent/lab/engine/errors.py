@@ -55,6 +55,10 @@ class ImageLost(LinkError):
     """The old content of a block could not be saved when a guest wrote to it: the next run takes a new freeze."""
 
 
+class WaitingForMedia(EngineError):
+    """The initial copy was exported and is not imported yet. Nothing is wrong, and nothing can be sent."""
+
+
 class MapNotTrusted(EngineError):
     """The host stopped without a clean close: the map may lack writes. Only a comparison of the disks can tell."""
 

@@ -5,12 +5,17 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from pathlib import Path
+
+import msgspec
 
 from secondsite.agent.lab.engine.agreement import agreed, ask, take_back, with_head
 from secondsite.agent.lab.engine.client import PeerClient
 from secondsite.agent.lab.engine.compare import CompareResult, Comparison, Subject
 from secondsite.agent.lab.engine.cycle import CycleRun
-from secondsite.agent.lab.engine.errors import EngineError, HeadConflict, ImageLost, MapNotTrusted
+from secondsite.agent.lab.engine.errors import EngineError, HeadConflict, ImageLost, MapNotTrusted, WaitingForMedia
+from secondsite.agent.lab.engine.media_export import MediaExport, Told, Writing
+from secondsite.agent.lab.engine.media_manifest import Manifest
 from secondsite.agent.lab.engine.mending import Mending
 from secondsite.agent.lab.engine.overview import progress_of
 from secondsite.agent.lab.engine.quiesce import Quiesce, freeze_at_rest
@@ -71,6 +76,7 @@ class ReplicationSource(SourceCore):
     def _run_cycle(self, client: PeerClient, stop: threading.Event, quiesce: Quiesce | None) -> CycleResult:
         if not self._state.trusted:
             raise MapNotTrusted(f"VM {self.vm_id}: the host stopped without a clean close; resynchronize")
+        self._expect_import(client)
         started = time.monotonic()
         resumed = self._state.open is not None
         if not resumed:
@@ -163,6 +169,7 @@ class ReplicationSource(SourceCore):
         RuntimeError while a cycle runs.
         """
         with self._alone():
+            self._expect_import(client)
             self._close_cycle()
             state = self._state
             subject = Subject(client, self.vm_id, self.trackers, state.generation, state.boot_id, self._forget_marks)
@@ -176,6 +183,48 @@ class ReplicationSource(SourceCore):
                 raise MapNotTrusted(f"VM {self.vm_id}: the map was lost while the disks were compared; compare again")
             self._change(head=head, compared=head, trusted=True, head_time=None, lineage=(), given_up=None)
             return result
+
+    def export_initial(
+        self, folder: Path, stop: threading.Event, progress: Told | None, *, level: int | None, quiesce: Quiesce | None
+    ) -> Manifest:
+        """See `media.export_initial`."""
+        with self._alone():
+            self._expect_exportable()
+            opened = self._state.open or self._open_cycle(quiesce)
+            writing = Writing(self.vm_id, opened, self._state.generation, self.trackers, level)
+            try:
+                manifest = MediaExport(folder, writing, stop, progress).run()
+            except ImageLost:
+                self._close_cycle()
+                raise
+            # In this order: as long as the export may be repeated, the frozen image must be whole.
+            self._change(open=msgspec.structs.replace(opened, waits_for_media=True))
+            for tracker in self.trackers.values():
+                tracker.hold_all()
+            return manifest
+
+    def _expect_exportable(self) -> None:
+        if not self._state.trusted:
+            raise MapNotTrusted(f"VM {self.vm_id}: the host stopped without a clean close; compare with the replica")
+        if self._state.head is not None:
+            raise EngineError(f"VM {self.vm_id} has replicated already, up to {self._state.head}; nothing to export")
+        trackers = self.trackers.values()
+        if any(tracker.held(tracker.plan()) or tracker.image_lost() for tracker in trackers):
+            # Of what is held elsewhere the frozen image may be gone: freeze anew.
+            self._close_cycle()
+
+    def _expect_import(self, client: PeerClient) -> None:
+        """WaitingForMedia while an exported copy has not arrived."""
+        opened = self._state.open
+        if opened is None or not opened.waits_for_media:
+            return
+        for tracker in self.trackers.values():
+            tracker.hold_all()
+        if client.status(self.vm_id).head is None:
+            raise WaitingForMedia(
+                f"VM {self.vm_id}: the initial copy of {opened.freeze_time:%Y-%m-%d %H:%M:%S} UTC was exported and is "
+                "not imported at the replica yet; import it, or abandon it and replicate over the network"
+            )
 
     def _forget_marks(self, tracker: DiskTracker) -> None:
         """Before the comparison of a disk: marks that rest on no point would only have blocks sent that do not differ.

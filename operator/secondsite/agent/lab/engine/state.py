@@ -20,6 +20,7 @@ class OpenState(msgspec.Struct, frozen=True, kw_only=True):
     parent: str | None
     kind: CycleKind
     freeze_time: datetime
+    waits_for_media: bool = False
     consistency: Consistency = Consistency.CrashConsistent
     quiesce_error: str | None = None
     """Why it is only crash-consistent, where more was asked for."""

@@ -176,6 +176,12 @@ class DiskTracker:
             self._frozen[:] = Cell.Free
             os.ftruncate(self._saved, 0)
 
+    def hold_all(self) -> None:
+        """All of the open cycle is durable elsewhere. May be repeated."""
+        with self.disk.lock:
+            self._frozen[self._frozen != Cell.Free] = Cell.Held
+            os.ftruncate(self._saved, 0)
+
     def forget(self) -> None:
         """Nothing is owed, nothing has changed: the caller is about to find out anew. No cycle is open."""
         with self.disk.lock:
