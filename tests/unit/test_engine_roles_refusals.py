@@ -116,6 +116,9 @@ def test_a_newer_term_does_not_get_past_a_failover(sites: Sites) -> None:
     with pytest.raises(StaleGeneration, match="failed over to this side in generation 2"):
         a.cycle(b)
     assert a.source.superseded_by == 2
+    # Not even begun: the term here stays what it is.
+    assert b.store is not None
+    assert (b.store.status().open, b.store.status().generation) == (None, 2)
     with pytest.raises(EngineError, match="older than ours"):
         a.source.begin_term(2)
 
