@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from secondsite.agent.lab.engine.blocks import block_count, block_span, digests_of, runs, xxh3_list, zero_blocks
-from secondsite.agent.lab.engine.durable import data_extents, read_into, write_all
+from secondsite.agent.lab.engine.durable import data_extents, read_into, sync_directory, write_all
 from secondsite.wire.peer import BLOCK_BYTES, DIGEST_BYTES
 
 # Larger pieces fall out of a core's own cache between the read and the hashes.
@@ -43,6 +43,8 @@ def _opened(base: Path, size: int) -> Iterator[tuple[int, int, int]]:
             fd = os.open(base.with_suffix(f".{suffix}"), os.O_RDWR | os.O_CREAT, 0o600)
             files.append(fd)
             os.ftruncate(fd, length)
+        # What is noted as done must not be lost with the file's name.
+        sync_directory(base.parent)
         yield files[0], files[1], files[2]
     finally:
         for fd in files:
