@@ -22,7 +22,7 @@ COMMIT = "/v1/vms/vm/cycles/c1/commit"
 
 def talk(port: int, raw: bytes) -> bytes:
     """Send bytes, end our side, read all that comes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
         return converse(sock, raw)
 
 

@@ -238,6 +238,7 @@ def with_body(body: bytes) -> bytes:
         (with_body(b'{"x":' * 200_000), "BadRequest"),
         (with_body(b'{"cycle":"c1","x":' + b"[" * 500_000), "BadRequest"),
         (with_body(b"\xff\xfe" * 1000), "BadRequest"),
+        (with_body(b'{"cycle":"\xff"}'), "BadRequest"),
         (with_body(b'{"cycle":' + b"9" * 500_000 + b"}"), "BadRequest"),
         (b"POST %b HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % (CYCLES.encode(), MIB + 1), "BadMessage"),
         (b"POST %b HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n" % CYCLES.encode(), "BadMessage"),
@@ -275,11 +276,10 @@ def test_no_bomb_takes_more_memory_than_an_honest_frame(pair: Pair) -> None:
     assert max(peaks) < 12 * MIB, peaks
 
 
-@pytest.mark.parametrize("blocks", [0, 1 << 30])
-@pytest.mark.parametrize("tebibytes", [4, 64])
-def test_what_is_promised_is_not_reserved(pair: Pair, tebibytes: int, blocks: int) -> None:
+@pytest.mark.parametrize(("tebibytes", "count", "blocks"), [(4, 100, 0), (64, 512, 0), (64, 512, 1 << 30)])
+def test_what_is_promised_is_not_reserved(pair: Pair, tebibytes: int, count: int, blocks: int) -> None:
     """Larger disks than this host's file system may have, and as many as are possible."""
-    disks = {f"d{number}": DiskPlan(size=tebibytes << 40, blocks=min(blocks, tebibytes << 24)) for number in range(512)}
+    disks = {f"d{number}": DiskPlan(size=tebibytes << 40, blocks=blocks) for number in range(count)}
     message = msgspec.structs.replace(opening(), disks=disks)
     tracemalloc.start()
     try:

@@ -1,5 +1,7 @@
+import os
 import ssl
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +207,12 @@ def test_a_closed_server_ends_its_connections(pair: Pair) -> None:
             peer.status("vm")
     with pytest.raises(LinkError):
         pair.client.status("vm")
+
+
+def test_an_agent_with_many_open_files_replicates(pair: Pair) -> None:
+    """Each layer of each VM is a file descriptor: soon there are more than select(2) can name."""
+    with ExitStack() as stack:
+        for _ in range(1100):
+            stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        pair.disks["a"].write(0, pattern(1))
+        assert pair.matches(pair.cycle().cycle)

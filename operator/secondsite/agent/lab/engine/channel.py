@@ -71,7 +71,10 @@ class Channel:
     def answer_waits(self) -> bool:
         """Whether the other side has sent something although it is our turn to speak."""
         with _link_errors():
-            return bool(select.select([self._socket], [], [], 0)[0])
+            # Not select(2), which takes no descriptor above 1023: an agent with many layers open has those.
+            waits = select.poll()
+            waits.register(self._socket, select.POLLIN)
+            return bool(waits.poll(0))
 
     def flowing(self) -> contextlib.AbstractContextManager[None]:
         """While inside, the peer may take its time, as long as something comes."""

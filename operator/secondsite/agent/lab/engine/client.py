@@ -272,7 +272,7 @@ def read_bytes(channel: Channel) -> bytes:
 def _decode(body: bytes, answer: type[Answer]) -> Answer:
     try:
         return msgspec.json.decode(body, type=answer)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise LinkError(f"answer {body[:80]!r} cannot be read as {answer.__name__}: {error}") from error
 
 

@@ -33,7 +33,7 @@ class Request:
         body = self.body()
         try:
             return msgspec.json.decode(body, type=kind)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise PeerRefused(400, "BadRequest", f"not a {kind.__name__}: {error}") from error
 
     def body(self) -> bytes:
