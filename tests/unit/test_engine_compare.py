@@ -24,9 +24,9 @@ from secondsite.agent.lab.engine.hash_client import HashPages
 from secondsite.agent.lab.engine.tracker import DiskTracker
 from support.engine_pair import BLOCK, Pair, pattern
 
-BLOCKS = 3000
+BLOCKS = 1100
 SIZE = BLOCKS * BLOCK + 4096
-STEP = 64
+STEP = 32
 
 
 class Killed(BaseException):
@@ -38,10 +38,10 @@ def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
     """Two disks, a point of them, and steps small enough for several per disk."""
     monkeypatch.setattr(comparing, "_STEP_BLOCKS", STEP)
     monkeypatch.setattr(
-        "secondsite.agent.lab.engine.hash_client._PAGE_BLOCKS", {HashBasis.Stored: 1024, HashBasis.Read: 256}
+        "secondsite.agent.lab.engine.hash_client._PAGE_BLOCKS", {HashBasis.Stored: 256, HashBasis.Read: 128}
     )
     with Pair(tmp_path, {"a": SIZE, "b": 100 * BLOCK}) as pair:
-        for block in (*range(120), 700, 1500, 2999):
+        for block in (*range(120), 700, 800, 1099):
             pair.disks["a"].write(block * BLOCK, pattern(block))
         pair.disks["a"].write(BLOCKS * BLOCK, pattern(1, 4096))
         pair.disks["b"].write(0, pattern(5, 8 * BLOCK))
@@ -67,7 +67,7 @@ def write(pair: Pair, *blocks: int, seed: int = 500) -> None:
 def test_the_lost_map_is_found_again_and_every_point_stays(pair: Pair, basis: HashBasis) -> None:
     write(pair, 3, 600)
     points = [pair.source.head, pair.cycle().cycle]
-    write(pair, 0, 64, 1023, 1024, 2048, 2999)
+    write(pair, 0, 64, 255, 256, 512, 1099)
     pair.disks["a"].write(10 * BLOCK, bytes(BLOCK))
     pair.disks["a"].write(BLOCKS * BLOCK + 4000, b"end")
     pair.disks["b"].write(99 * BLOCK, b"b")
@@ -95,7 +95,7 @@ def test_marks_that_rest_on_nothing_send_nothing(pair: Pair) -> None:
 
 def test_a_trusted_map_outlives_a_cancelled_comparison(pair: Pair) -> None:
     """It may be made at any time, to see whether the map tells the truth."""
-    write(pair, 5, 600, 2000)
+    write(pair, 5, 600, 900)
     compare_until_killed(pair, 20)
     assert pair.source.map_trusted
     cycle = pair.cycle()
@@ -202,12 +202,12 @@ def compare_until_killed(pair: Pair, steps: int) -> None:
 
 
 def test_killed_in_the_middle_it_goes_on(pair: Pair) -> None:
-    write(pair, 5, 600, 2000)
+    write(pair, 5, 600, 900)
     lose_map(pair)
     compare_until_killed(pair, 20)
     pair.restart_source()
     # Compared already, and written since; and one that is yet to come.
-    write(pair, 6, 2500, seed=900)
+    write(pair, 6, 1000, seed=900)
     result = pair.source.compare(pair.client)
     assert result.blocks_compared == BLOCKS + 1 + 100 - 20 * STEP
     cycle = pair.cycle()
@@ -217,7 +217,7 @@ def test_killed_in_the_middle_it_goes_on(pair: Pair) -> None:
 
 @pytest.mark.parametrize("what", ["boot", "distrust", "head", "basis", "done"])
 def test_it_starts_over_where_what_was_compared_proves_nothing(pair: Pair, what: str) -> None:
-    write(pair, 5, 600, 2000)
+    write(pair, 5, 600, 900)
     lose_map(pair)
     if what == "done":
         pair.source.compare(pair.client)
@@ -237,11 +237,11 @@ def test_it_starts_over_where_what_was_compared_proves_nothing(pair: Pair, what:
 
 
 def test_cancelled_it_goes_on(pair: Pair) -> None:
-    write(pair, 5, 600, 2000)
+    write(pair, 5, 600, 900)
     lose_map(pair)
     stop = threading.Event()
     with pytest.raises(Stopped):
-        pair.source.compare(pair.client, stop=stop, progress=lambda done, _: stop.set() if done >= 1024 else None)
+        pair.source.compare(pair.client, stop=stop, progress=lambda done, _: stop.set() if done >= 300 else None)
     assert not pair.source.map_trusted
     assert pair.source.comparing is None
     assert pair.source.compare(pair.client).blocks_compared < BLOCKS
@@ -249,12 +249,12 @@ def test_cancelled_it_goes_on(pair: Pair) -> None:
 
 
 def test_a_link_that_breaks_costs_nothing_but_time(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(pair, 5, 600, 2000)
+    write(pair, 5, 600, 900)
     lose_map(pair)
     real = HashPages._fetch
 
     def broken(self: HashPages, first: int, count: int) -> Digests:
-        if first >= 1024:
+        if first >= 512:
             raise LinkError("cut")
         return real(self, first, count)
 
@@ -262,7 +262,7 @@ def test_a_link_that_breaks_costs_nothing_but_time(pair: Pair, monkeypatch: pyte
         patched.setattr(HashPages, "_fetch", broken)
         with pytest.raises(LinkError):
             pair.source.compare(pair.client)
-    assert pair.source.compare(pair.client).blocks_compared == BLOCKS + 1 + 100 - 1024
+    assert pair.source.compare(pair.client).blocks_compared == BLOCKS + 1 + 100 - 512
     assert pair.matches(pair.cycle().cycle)
 
 
@@ -337,7 +337,7 @@ def test_a_broken_comparison_would_be_caught(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, mutant: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
     """The measure of the tests above: each of these mutants leaves a point that does not match."""
-    write(pair, 5, 600, 2000)
+    write(pair, 5, 600, 900)
     lose_map(pair)
     mutant(monkeypatch)
     pair.source.compare(pair.client)
