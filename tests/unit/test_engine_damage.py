@@ -105,6 +105,11 @@ def test_a_disk_that_dies_does_not_fill_the_catalogue(pair: Pair, monkeypatch: p
         damage_block(pair, point, block)
     assert scrub_files(pair.target).damaged == 6
     assert len(pair.target.damage) == 2
+    lines = len((pair.folder / "target/catalog.log").read_bytes().splitlines())
+    for block in range(6):
+        with pytest.raises(DamagedBlock):
+            pair.target.read_point(point, "a", block * BLOCK, 1)
+    assert len((pair.folder / "target/catalog.log").read_bytes().splitlines()) == lines
     assert "6 damaged blocks" in pair.target.points()[0].damage
     assert pair.target.status().wanted == {"a": (0,)}
 

@@ -33,12 +33,21 @@ class Healer:
                 places = fresh.places([block for block in blocks if fresh.check(block, 1)[1]])
                 for layer in {place.layer for place in places if not place.lost}:
                     found = {place.block for place in places if place.layer == layer}
+                    # A search through the whole store is for the first time, and for a scrub.
+                    found = self._unknown(view.disk, layer, found)
                     news |= self.settle(view.disk, layer, found, mend=may_mend)
                 return fresh.newest_first
         finally:
             if may_mend:
                 core.merge_lock.release()
             self.tell(news)
+
+    def _unknown(self, disk: str, layer: str | None, blocks: set[int]) -> set[int]:
+        """Those that nobody has met yet; none of a file with more damage than is listed: that is counted by scrubs."""
+        event = self._core.contents.damage.get((disk, layer))
+        if event is None:
+            return blocks
+        return set() if event.unlisted else blocks - set(event.blocks)
 
     def settle(
         self,
