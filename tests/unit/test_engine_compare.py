@@ -155,6 +155,20 @@ def test_a_damaged_block_is_sent_anew_when_the_replica_reads(pair: Pair) -> None
     assert pair.matches(pair.cycle().cycle)
 
 
+def test_writes_before_and_behind_the_comparison_are_sent(pair: Pair) -> None:
+    """And nothing else: one that was compared already, one that is compared with its new content."""
+    lose_map(pair)
+
+    def told(done: int, _total: int) -> None:
+        if done == 10 * STEP:
+            write(pair, 5, 600)
+
+    assert pair.source.compare(pair.client, progress=told).blocks_different == 1
+    cycle = pair.cycle()
+    assert cycle.blocks == 2
+    assert pair.matches(cycle.cycle)
+
+
 class BusyGuest(threading.Thread):
     """Writes to random blocks until it is told to stop; `wrote` counts."""
 
@@ -330,6 +344,19 @@ def read_no_holes_that_were_filled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def move_before_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Bookmark, "find", lambda _self, _subject: 640)
+
+
+def test_a_comparison_that_took_marks_back_would_be_caught(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = comparing.Comparison._compare_with
+
+    def compared(self: comparing.Comparison, head: str) -> None:
+        real(self, head)
+        for tracker in pair.source.trackers.values():
+            tracker.forget()
+
+    monkeypatch.setattr(comparing.Comparison, "_compare_with", compared)
+    with pytest.raises(AssertionError):
+        test_writes_before_and_behind_the_comparison_are_sent(pair)
 
 
 @pytest.mark.parametrize("mutant", [mark_nothing_in_one_step, read_no_holes_that_were_filled, move_before_mark])

@@ -83,6 +83,23 @@ def test_a_damaged_list_does_not_condemn_a_block_that_is_right(pair: Pair) -> No
     assert ask(pair, 0, 201, HashBasis.Read) == expected(pair)
 
 
+@pytest.mark.parametrize("basis", list(HashBasis))
+def test_what_a_lost_layer_may_have_held_hashes_to_nothing(pair: Pair, basis: HashBasis) -> None:
+    pair.cycle()
+    pair.disks["a"].write(3 * BLOCK, pattern(99))
+    lost = pair.cycle().cycle
+    for block in (5, 50):
+        pair.disks["a"].write(block * BLOCK, pattern(123))
+    pair.cycle()
+    path = pair.folder / "target" / "disks" / "a" / "layers" / f"{lost}.lay"
+    path.write_bytes(bytes(path.stat().st_size))
+    pair.restart_target()
+    healthy, found = expected(pair), ask(pair, 0, 201, basis)
+    for block in range(201):
+        known = healthy[block * 16 : block * 16 + 16] if block in (5, 50) else DAMAGED
+        assert found[block * 16 : block * 16 + 16] == known
+
+
 def test_without_a_head_there_is_nothing_to_compare_with(pair: Pair) -> None:
     with pytest.raises(PeerRefused, match="NoHead") as refusal:
         ask(pair, 0, 1, HashBasis.Stored)
