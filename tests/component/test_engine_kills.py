@@ -21,7 +21,7 @@ def zygote() -> Iterator[Zygote]:
 
 def test_every_point_survives_kills_of_both_sides(tmp_path: Path, zygote: Zygote) -> None:
     seed = random.SystemRandom().randrange(1 << 32)
-    with Soak(zygote, tmp_path, seed=seed, writes_per_second=80) as soak:
+    with Soak(zygote, tmp_path, seed=seed, writes_per_second=80, distrust=0.1) as soak:
         soak.kill_some(8)
         soak.settle(1)
         soak.kill_some(24)

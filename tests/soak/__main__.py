@@ -30,7 +30,7 @@ MUTANT_SECONDS = 90.0
 # What the kills shall meet: an initial copy that takes long; one commit after the other; merges into large layers.
 ROUNDS: list[dict[str, Any]] = [
     {"rate": 10 * MIB, "writes_per_second": 100},
-    {"rate": None, "writes_per_second": 60, "pause": 0.0, "keep_every": 0.2, "retention": 3.0},
+    {"rate": None, "distrust": 0.1, "writes_per_second": 60, "pause": 0.0, "keep_every": 0.2, "retention": 3.0},
     {"rate": 40 * MIB, "disks": {"data": 8 * MIB, "system": 24 * MIB + 4096}, "writes_per_second": 80},
 ]
 
@@ -60,6 +60,7 @@ def kill_table(verdicts: list[Verdict], seconds: float) -> Table:
         ("of these during the initial copy", sum(verdict.kills_in_initial for verdict in verdicts)),
         ("cycles committed / of these resumed", f"{len(cycles)} / {sum(cycle['resumed'] for cycle in cycles)}"),
         ("points merged, clones made, scrubs", f"{chores['merged']}, {chores['cloned']}, {chores['scrubbed']}"),
+        ("maps lost and found by comparing the disks", chores["disks-compared"]),
         ("points compared as they came / at the end", f"{chores['compared']} / {sum(v.points for v in verdicts)}"),
         ("clones compared", chores["clone-compared"] + sum(verdict.clones for verdict in verdicts)),
         ("bad blocks", sum(verdict.bad_blocks for verdict in verdicts)),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from secondsite.agent.lab.engine import Clone, PointInUse, TargetStore, UnknownPoint
+from secondsite.agent.lab.engine import Clone, PointInUse, TargetStore, TokenBucket, UnknownPoint
 from support.engine_truth import SECTOR, TruthfulGuest, shared, truth_of, wrong_blocks
 
 _MOST_CLONES = 3
@@ -102,8 +102,9 @@ class Chores:
             shutil.rmtree(clone_folder(self._config, clone_id))
 
     def _scrub(self, points: list[str]) -> None:
-        damaged = self._store.scrub(self._random.choice(points))
-        self._note(event="scrubbed", wrong=len(damaged))
+        damaged = len(self._store.scrub(self._random.choice(points)))
+        result = self._store.scrub_files(threading.Event(), TokenBucket())
+        self._note(event="scrubbed", wrong=damaged + result.damaged + result.mended)
 
     def _check_clone(self, points: list[str]) -> None:
         if self._guests:

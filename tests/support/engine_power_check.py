@@ -3,16 +3,27 @@
 import os
 import random
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from secondsite.agent.lab.engine import Clone, MapNotTrusted, PeerClient, ReplicationSource, SourceDisk, TargetStore
+from secondsite.agent.lab.engine import (
+    Clone,
+    MapNotTrusted,
+    PeerClient,
+    ReplicationSource,
+    SourceDisk,
+    TargetStore,
+    TokenBucket,
+)
+from secondsite.agent.lab.engine.blocks import block_count
 from secondsite.agent.lab.engine.frames import FrameReader
 from secondsite.agent.lab.engine.state import load_state
 from secondsite.agent.lab.engine.tracker import Cell, DiskTracker
+from secondsite.wire.peer import HashBasis
 from support.engine_pair import BLOCK
 from support.engine_power import Promised, Recorder
 from support.engine_power_life import CLONED, SIZES, Image, Ledger, Life
@@ -28,6 +39,7 @@ def check_target(folder: Path, ledger: Ledger, life: Life) -> None:
     try:
         _check_points(store, ledger, life)
         _check_clones(store, ledger, life)
+        _check_digests(store)
         _check_held(store, ledger)
         _check_common_point(store, folder)
         _finish_cycle(store, life)
@@ -66,24 +78,39 @@ def _check_clones(store: TargetStore, ledger: Ledger, life: Life) -> None:
     for name, point in clones.items():
         clone = store.open_clone(name)
         try:
-            _compare_clone(clone, life.truth[point])
+            flushed = ledger.flushed.get(name, frozenset()) if name in ledger.clones else frozenset()
+            _compare_clone(clone, life.truth[point], flushed)
         finally:
             clone.close()
 
 
-def _compare_clone(clone: Clone, truth: Image) -> None:
-    """Outside of the sector that clones write, a clone is its point; in it, the old or the new."""
+def _compare_clone(clone: Clone, truth: Image, flushed: frozenset[int]) -> None:
+    """Outside of the sector that clones write, a clone is its point; in it, the old or the new; flushed, the new."""
     for name, size in SIZES.items():
         content = clone.read(name, 0, size)
         for block, expected in enumerate(truth[name]):
             start = block * BLOCK
             found = content[start : start + BLOCK]
-            if found[CLONED : CLONED + 512] == b"\xcc" * 512:
+            written = found[CLONED : CLONED + 512] == b"\xcc" * 512
+            if name == "a" and block in flushed and not written:
+                raise Broken(f"clone {clone.clone_id}: what was flushed to block {block} is lost")
+            if written:
                 found = found[:CLONED] + expected[CLONED : CLONED + 512] + found[CLONED + 512 :]
             if found != expected:
                 raise Broken(
                     f"clone {clone.clone_id}, disk {name}: block {block} is neither what it was nor is written"
                 )
+
+
+def _check_digests(store: TargetStore) -> None:
+    """No file holds anything that its digests do not say, and a comparison would believe what is there."""
+    result = store.scrub_files(threading.Event(), TokenBucket())
+    if result.damaged or result.mended:
+        raise Broken(f"after the cut {result.damaged} blocks were damaged, {result.mended} could be mended")
+    for name, size in SIZES.items() if store.head is not None else ():
+        pages = [store.hash_page(name, 0, block_count(size), basis) for basis in HashBasis]
+        if pages[0] != pages[1]:
+            raise Broken(f"disk {name}: the list of its hashes is not that of its content")
 
 
 def _check_held(store: TargetStore, ledger: Ledger) -> None:

@@ -35,6 +35,8 @@ class Ledger:
     clones: Mapping[str, str] = field(default_factory=dict)
     unclear: frozenset[str] = frozenset()
     dropped: frozenset[str] = frozenset()
+    # Per clone the blocks of disk a in which its guest flushed a sector.
+    flushed: Mapping[str, frozenset[int]] = field(default_factory=dict)
     held: tuple[str, Mapping[str, int]] | None = None
     source_head: str | None = None
     # The disks at a clean close, while it lasts.
@@ -132,17 +134,24 @@ class Life:
             self._clones += 1
             name, point = f"clone-{self._clones % 4}", self.random.choice(points).id
             if name not in self.ledger.clones:
-                self._promise(unclear=self.ledger.unclear | {name}, dropped=self.ledger.dropped - {name})
+                flushed = {clone: blocks for clone, blocks in self.ledger.flushed.items() if clone != name}
+                unclear, dropped = self.ledger.unclear | {name}, self.ledger.dropped - {name}
+                self._promise(unclear=unclear, dropped=dropped, flushed=flushed)
                 self.pair.target.clone(point, name).close()
                 self._promise(unclear=self.ledger.unclear - {name}, clones={**self.ledger.clones, name: point})
 
     def write_clone(self) -> None:
-        """Nobody syncs a clone, so its own sectors are promised to nobody; those that it did not write are."""
+        """What its guest did not flush is promised to nobody; what it did not write is."""
         if self.ledger.clones:
             name = self.random.choice(sorted(self.ledger.clones))
             clone = self.pair.target.open_clone(name)
-            clone.write("a", self.random.randrange(100) * BLOCK + CLONED, b"\xcc" * 512)
+            block = self.random.randrange(100)
+            clone.write("a", block * BLOCK + CLONED, b"\xcc" * 512)
             self.recorder.note_mappings()
+            if self.random.random() < 0.5:
+                clone.sync()
+                flushed = self.ledger.flushed.get(name, frozenset()) | {block}
+                self._promise(flushed={**self.ledger.flushed, name: flushed})
             clone.close()
 
     def drop_clone(self) -> None:

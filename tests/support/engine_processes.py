@@ -6,6 +6,7 @@ program by a fork: so a new life costs milliseconds, not the imports. It answers
 
 import json
 import os
+import random
 import sys
 import threading
 import time
@@ -51,6 +52,11 @@ def run_source(config: dict[str, Any]) -> None:
     pause = threading.Event()
     while True:
         try:
+            if random.random() < config["distrust"]:
+                source.distrust()
+            if not source.map_trusted:
+                found = source.compare(client)
+                note(folder, event="disks-compared", different=found.blocks_different)
             result = source.run_cycle(client)
             kind, sent = result.kind.value, result.wire_bytes
             note(folder, event="cycle", id=result.cycle, kind=kind, resumed=result.resumed, wire=sent)

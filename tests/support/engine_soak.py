@@ -109,6 +109,8 @@ class Soak:
             "writes_per_second": 150,
             "rate": 12 * MIB,
             "pause": 0.02,
+            # How often the source pretends that its map was lost: a comparison would mend what a mutant breaks.
+            "distrust": 0.0,
             "keep_every": 0.5,
             "retention": 8.0,
         } | changes
@@ -176,7 +178,7 @@ class Soak:
         verdict = self.verdict
         verdict.cycles = self.cycles()
         verdict.broken += [event["detail"] for side in SIDES for event in self.events(side) if event["event"] == "died"]
-        for event in self.events("target"):
+        for event in [event for side in SIDES for event in self.events(side)]:
             verdict.chores[event["event"]] += event.get("count", 1)
             if event.get("wrong"):
                 verdict.wrong[event.get("point", event["event"])] = event["wrong"]
