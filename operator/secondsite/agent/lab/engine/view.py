@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 
 from secondsite.agent.lab.engine.base import BaseImage
 from secondsite.agent.lab.engine.blocks import (
-    DIGEST,
     ZERO_DIGEST,
     Digests,
     block_count,
     block_span,
     digest,
     runs,
-    xxh3_list,
     zero_blocks,
 )
 from secondsite.agent.lab.engine.durable import read_into
@@ -34,8 +32,6 @@ _ZERO: Final = -1
 _LOST: Final = -2
 # The two lists of the base do not agree on whether the block is zero.
 _UNSOUND: Final = -3
-# Fits no block.
-_UNKNOWN_HASH: Final = np.frombuffer(b"\xff" * len(ZERO_DIGEST), dtype=DIGEST)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,28 +126,6 @@ class DiskView:
             or (file != _ZERO and digest(content[index * BLOCK_BYTES : (index + 1) * BLOCK_BYTES]) != expected)
         ]
         return content, damaged
-
-    def kept_hashes(self, first: int, count: int) -> Digests:
-        """The XXH3-128 kept beside consecutive blocks, unread; all ones where it is not known."""
-        blocks = np.arange(first, first + count, dtype=np.int64)
-        located = self._locate(first, count)
-        hashes = self._base.xxh3(first, count).copy()
-        for number, layer in enumerate(self._newest_first):
-            hit = located.sources == number
-            if hit.any() and not layer.lost:
-                hashes[hit] = layer.index["xxh3"][layer.find(blocks[hit])]
-        hashes[located.files < _ZERO] = _UNKNOWN_HASH
-        return hashes
-
-    def read_hashes(self, first: int, count: int) -> Digests:
-        """The XXH3-128 of what consecutive blocks really hold, damaged or not; all ones where nothing can be read."""
-        located = self._locate(first, count)
-        content = memoryview(bytearray(count * BLOCK_BYTES))
-        unreadable = self._fetch(located, content)
-        hashes = xxh3_list(content).copy()
-        hashes[located.files < _ZERO] = _UNKNOWN_HASH
-        hashes[sorted(unreadable)] = _UNKNOWN_HASH
-        return hashes
 
     @property
     def newest_first(self) -> tuple[Layer, ...]:
