@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -19,7 +20,7 @@ from secondsite.wire.peer import CycleCommit, CycleKind, CycleOpen, DiskCommit, 
 from support.engine_pair import BLOCK, START, Pair, pattern
 from support.engine_proxy import Conversation, Cut, Proxy
 from support.engine_soak import wait_until
-from support.engine_wire import COMMIT, joined, put, request, talk
+from support.engine_wire import COMMIT, CYCLES, joined, put, request, talk
 
 # Fast and thorough enough; the examples differ from run to run.
 THOROUGH = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -131,6 +132,46 @@ def test_what_a_point_holds_does_not_depend_on_how_it_came() -> None:
             assert talk(port, raw).count(b"HTTP/1.1 200 OK") == 2
             assert store.read_point("c1", "a", 0, len(TRUTH)) == TRUTH
     assert len(PACKED) < len(RAW) / 1.5
+
+
+def edited(draw: st.DrawFn, value: object) -> object:
+    """A message in which some values are others, of the same type or not."""
+    strange = st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(1 << 70), 1 << 70),
+        st.floats(),
+        st.text(max_size=20),
+        st.sampled_from(["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "2026-01-01T00:00:00.123+05:30"]),
+        st.lists(st.integers(), max_size=2),
+        st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+    )
+    if draw(st.integers(0, 5)) == 0:
+        return draw(strange)
+    if isinstance(value, dict):
+        return {name: edited(draw, part) for name, part in value.items()}
+    return value
+
+
+@st.composite
+def message(draw: st.DrawFn) -> bytes:
+    """Opening or committing as no honest sender would."""
+    commit = CycleCommit(disks={"a": DiskCommit(count=0, root=root_of(b""))})
+    path, good = draw(st.sampled_from([(CYCLES, OPEN), (COMMIT, commit)]))
+    return request("POST", path, edited(draw, msgspec.to_builtins(good)))
+
+
+@THOROUGH
+@given(messages=st.lists(message(), min_size=1, max_size=4))
+def test_no_message_is_more_than_refused(messages: list[bytes]) -> None:
+    with replica() as (store, port):
+        for raw in messages:
+            answer = talk(port, raw)
+            assert b'"code":"Internal"' not in answer, answer
+            assert answer.startswith((b"HTTP/1.1 20", b"HTTP/1.1 4", b"HTTP/1.1 507"))
+        # And what it made of them can be opened again.
+        store.close()
+        TargetStore(store.core.root, "vm").close()
 
 
 SIZES = {"a": 130 * BLOCK}
