@@ -45,8 +45,6 @@ def _opened(base: Path, size: int) -> Iterator[tuple[int, int, int]]:
             os.ftruncate(fd, length)
         # What is noted as done must not be lost with the file's name.
         sync_directory(base.parent)
-        # Before any of it counts as hashed: the files must be found after a power cut.
-        sync_directory(base.parent)
         yield files[0], files[1], files[2]
     finally:
         for fd in files:
