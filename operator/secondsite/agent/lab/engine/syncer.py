@@ -6,10 +6,10 @@ from typing import Self
 
 from secondsite.agent.lab.engine.part import IncomingPart
 
-_SYNC_BYTES = 32 << 20
+_SYNC_BYTES = 8 << 20
 _SYNC_SECONDS = 0.2
 # A disk that is slower than the link must slow it down, not fill the memory.
-_MOST_BYTES = 4 * _SYNC_BYTES
+_MOST_BYTES = 128 << 20
 
 
 class Syncer:
