@@ -1,8 +1,9 @@
-"""A sealed layer: the blocks of one recovery point, then an index, then a trailer. Never changed again.
+"""A sealed layer: the blocks of one recovery point, then an index, then a trailer.
 
     content | index: 56 bytes per block, ascending | trailer: 88 bytes
 
-The content of a layer that came over the wire is its frames, as they came; that of a merged one is plain blocks.
+Never changed again, but for a repair: it puts back, to the bit, what stood there. The content of a layer that came over
+the wire is its frames, as they came; that of a merged one is plain blocks.
 """
 
 import os
