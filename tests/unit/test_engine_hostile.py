@@ -3,10 +3,12 @@
 import socket
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 import zstandard
 
@@ -323,3 +325,25 @@ def test_cycles_opened_in_a_loop_pile_up_nothing(pair: Pair) -> None:
     assert descriptors <= before[1] + 2
     pair.disks["a"].write(0, pattern(1))
     assert pair.matches(pair.cycle().cycle)
+
+
+def test_many_frames_that_stop_half_way_hold_one_frame_each_and_nobody_up(pair: Pair) -> None:
+    count = 12
+    noise = np.random.default_rng(1).bytes(4 * MIB - BLOCK)
+    half = put(forged(RAW, noise, codec=1, stored_bytes=len(noise)))[: 3 * MIB]
+    pair.target.receiver.open_cycle(opening())
+    tracemalloc.start()
+    try:
+        with ExitStack() as stack:
+            for _ in range(count):
+                sock = stack.enter_context(socket.create_connection(("127.0.0.1", pair.server.port), timeout=10))
+                sock.sendall(half)
+            for number in range(200):
+                pair.disks["a"].write(number * BLOCK, pattern(number))
+            result = pair.cycle()
+            peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert pair.matches(result.cycle)
+    # Per connection what is packed and what comes out; and as much again for the good cycle and this test.
+    assert peak < (count + 4) * 8.5 * MIB, peak
