@@ -22,6 +22,7 @@ from secondsite.agent.lab.engine.blocks import Blocks, Digests
 from secondsite.agent.lab.engine.bookmark import Bookmark
 from secondsite.agent.lab.engine.hash_client import HashPages
 from secondsite.agent.lab.engine.tracker import DiskTracker
+from secondsite.wire.peer import MAX_PAGE_BLOCKS
 from support.engine_pair import BLOCK, Pair, pattern
 
 BLOCKS = 1100
@@ -101,6 +102,23 @@ def test_a_trusted_map_outlives_a_cancelled_comparison(pair: Pair) -> None:
     cycle = pair.cycle()
     assert cycle.blocks == 3
     assert pair.matches(cycle.cycle)
+
+
+@pytest.mark.parametrize("basis", list(HashBasis))
+def test_a_disk_of_several_pages(tmp_path: Path, basis: HashBasis) -> None:
+    """With the real sizes of steps and pages: 4 GiB of a disk are one page of stored hashes."""
+    blocks = (0, 1023, 1024, 4095, 4096, MAX_PAGE_BLOCKS - 1, MAX_PAGE_BLOCKS, MAX_PAGE_BLOCKS + 5000)
+    with Pair(tmp_path, {"a": (MAX_PAGE_BLOCKS + 5001) * BLOCK}) as pair:
+        pair.disks["a"].write(7 * BLOCK, pattern(7))
+        pair.cycle()
+        write(pair, *blocks)
+        lose_map(pair)
+        assert pair.source.compare(pair.client, basis=basis).blocks_different == len(blocks)
+        cycle = pair.cycle()
+        assert cycle.blocks == len(blocks)
+        for block in (7, *blocks):
+            found = pair.target.read_point(cycle.cycle, "a", block * BLOCK, BLOCK)
+            assert found == pair.disks["a"].read(block * BLOCK, BLOCK)
 
 
 def test_it_finds_nothing_where_nothing_differs(pair: Pair) -> None:
