@@ -39,12 +39,16 @@ def true_digest(block: memoryview | bytes) -> bytes:
 
 def xxh3_list(buffer: memoryview) -> Digests:
     """The XXH3-128 of each block of a buffer of whole blocks."""
-    found = b"".join(xxh3(buffer[start : start + BLOCK_BYTES]) for start in range(0, len(buffer), BLOCK_BYTES))
-    return np.frombuffer(found, dtype=DIGEST)
+    hash_of = xxhash.xxh3_128_digest
+    words = [hash_of(buffer[start : start + BLOCK_BYTES]) for start in range(0, len(buffer), BLOCK_BYTES)]
+    found = np.frombuffer(bytearray(b"".join(words)), dtype=DIGEST)
+    found[found == _ZEROS_XXH3_VOID] = ZERO_DIGEST
+    return found
 
 
 _ZEROS: Final = bytes(BLOCK_BYTES)
 _ZEROS_XXH3: Final = xxhash.xxh3_128_digest(_ZEROS)
+_ZEROS_XXH3_VOID: Final = np.void(_ZEROS_XXH3)
 
 
 def xxh3(block: memoryview | bytes) -> bytes:
