@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from secondsite.agent.lab.engine import Compression, CycleResult, PeerClient
+from secondsite.agent.lab.engine import Compression, CycleResult, PeerClient, cycle
+from secondsite.agent.lab.engine.meter import Meter
 from support.engine_pair import BLOCK, Pair, pattern
 from support.engine_proxy import Proxy
 from support.engine_soak import wait_until
@@ -98,22 +99,26 @@ def test_a_peer_is_sent_only_what_it_said_it_knows(pair: Pair, codecs: bytes) ->
     assert checked(pair, result).wire_bytes > RAW_BYTES
 
 
-def test_progress_counts_blocks_and_the_result_what_went_over_the_wire(pair: Pair) -> None:
+@pytest.mark.parametrize("compression", list(Compression))
+def test_progress_counts_blocks_and_the_result_what_went_over_the_wire(
+    pair: Pair, compression: Compression, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(pair)
     pair.disks["a"].write(0, bytes(64 * BLOCK))
-    peer, seen = slow(pair), []
-    pair.bucket.rate = 4 * MIB
-    stop = threading.Event()
-    thread = threading.Thread(target=lambda: seen.append(pair.source.run_cycle(peer, stop=stop)))
-    thread.start()
-    wait_until(lambda: pair.source.progress().bytes_sent > 70 * BLOCK, 10)
-    progress = pair.source.progress()
-    pair.bucket.rate = None
-    thread.join(timeout=20)
-    assert progress.bytes_total == RAW_BYTES
-    assert 70 * BLOCK < progress.bytes_sent <= RAW_BYTES
-    assert seen[0].wire_bytes < 64 * BLOCK
-    assert pair.matches(seen[0].cycle)
+    steps: list[tuple[int, int]] = []
+
+    class Counted(Meter):
+        def add(self, blocks_bytes: int, wire_bytes: int) -> None:
+            steps.append((blocks_bytes, wire_bytes))
+            super().add(blocks_bytes, wire_bytes)
+
+    monkeypatch.setattr(cycle, "Meter", Counted)
+    result = pair.source.run_cycle(slow(pair, compression))
+    assert pair.matches(result.cycle)
+    # Also those that are zero, and went without a payload.
+    assert sum(blocks for blocks, _ in steps) == RAW_BYTES
+    assert sum(wire for _, wire in steps) == result.wire_bytes
+    assert (result.wire_bytes < 70 * BLOCK) is (compression is Compression.Auto)
 
 
 def test_the_setting_is_followed_in_the_middle_of_a_cycle(pair: Pair) -> None:
