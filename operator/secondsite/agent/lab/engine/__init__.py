@@ -16,6 +16,7 @@ from secondsite.agent.lab.engine.errors import (
     HeadConflict,
     LinkError,
     MapNotTrusted,
+    NoSpace,
     PeerRefused,
     PointInUse,
     QuiesceFailed,
@@ -41,6 +42,7 @@ from secondsite.agent.lab.engine.retired import (
     promotion_pending,
 )
 from secondsite.agent.lab.engine.routes import Authorize, Post
+from secondsite.agent.lab.engine.scrub import ScrubProgress, ScrubResult
 from secondsite.agent.lab.engine.server import DataServer
 from secondsite.agent.lab.engine.source import ReplicationSource
 from secondsite.agent.lab.engine.store import TargetStore
@@ -74,6 +76,7 @@ __all__ = [
     "Link",
     "LinkError",
     "MapNotTrusted",
+    "NoSpace",
     "PeerClient",
     "PeerRefused",
     "PointInUse",
@@ -84,6 +87,8 @@ __all__ = [
     "QuiesceFailed",
     "RecoveryPoint",
     "ReplicationSource",
+    "ScrubProgress",
+    "ScrubResult",
     "SourceDisk",
     "StaleGeneration",
     "Stopped",
