@@ -24,6 +24,9 @@ test: check ## every check and every test
 soak: $(READY) ## hundreds of kills and power cuts, five minutes; each engine broken on purpose must be caught
 	@PYTHONPATH=operator:tests $(BIN)/python -m soak
 
+bench: $(READY) ## the replication engine against rsync, QEMU, NBD tools; writes docs/benchmarks.md
+	@PYTHONPATH=tests $(BIN)/python -m bench --write docs/benchmarks.md
+
 check: $(READY) ## linter, types, import contracts, generated files
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .

@@ -30,6 +30,8 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = _arguments()
+    if packages := peers.missing(tuple(peers.PACKAGES)):
+        print(f"Rows are left out for want of programs. On Debian: apt-get install {' '.join(packages)}\n")
     with tempfile.TemporaryDirectory(prefix="secondsite-bench-", dir=arguments.folder) as folder:
         print(f"{'making the disk':46}    best   median    worst", flush=True)
         world = World(Path(folder), _SIZE, _DATA)

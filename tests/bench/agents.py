@@ -19,10 +19,12 @@ from secondsite.agent.lab.engine import (
     TargetStore,
     TokenBucket,
 )
+from secondsite.agent.lab.engine.compare import CompareResult
 from secondsite.trust.contexts import client_context, server_context
 from secondsite.trust.gate import SiteGate, only_roles
 from secondsite.trust.identity import Identity, Trust
 from secondsite.trust.names import Role
+from secondsite.wire.peer import HashBasis
 from support.vault import Vault
 
 _DISK = "disk"
@@ -139,6 +141,9 @@ class Sender:
 
     def cycle(self) -> CycleResult:
         return self.source.run_cycle(self._client)
+
+    def compare(self, basis: HashBasis) -> CompareResult:
+        return self.source.compare(self._client, basis=basis)
 
     def distrust(self) -> None:
         self.source.distrust()

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.contest import Timing
+from bench.explain import LIMITS, PROFILED
 from bench.machine import Quiet
 from bench.results import Results, Row
 
@@ -36,16 +37,24 @@ def write(path: Path, rows: Sequence[Row], results: Results, facts: dict[str, st
     """The whole report; `facts` are about machine and versions."""
     parts = [
         _ABOUT,
-        f"Made on {datetime.now(UTC):%d %B %Y}, {runs} runs each. {_disturbance(quiet)}\n",
+        f"Made on {datetime.now(UTC):%d %B %Y}, {runs} runs each, half of that over TLS. {_disturbance(quiet)}\n",
         _table(("on", ""), facts.items()),
         "## Goals\n",
         _table(_HEAD, map(_cells, rows)),
+        *_limits(rows),
         "## Seconds\n",
         _table(("work", "best", "median", "worst"), map(_seconds, results.timings.values())),
         "## Processor time of one initial copy\n",
         _table(("", "sender, s", "receiver, s"), _processor_time(results)),
     ]
     path.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _limits(rows: Sequence[Row]) -> list[str]:
+    """Why the goals that were missed were."""
+    missed = dict.fromkeys(row.work for row in rows if row.reached is False and row.work in LIMITS)
+    lines = [f"- **{work}**\n\n{LIMITS[work]}\n" for work in missed]
+    return ["### What limits the rest\n", f"{PROFILED}\n", *lines] if lines else []
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -71,21 +71,24 @@ class Ceiling:
         return Row(self.work, self.against, goal, self.shown.format(found), found <= self.limit)
 
 
-_COPY = "initial copy, 2 GiB half-sparse, hashes on"
-_DELTA = "tracked 1 % delta to a durable point"
+COPY = "initial copy, 2 GiB half-sparse, hashes on"
+DELTA = "tracked 1 % delta to a durable point"
+SCAN = "map lost: scan and send 1 % to a durable point"
+TWO_SIDED = "two-sided resync of running agents, 1 %"
+GUEST_WRITE = "guest write of 4 KiB, tracked"
 
 GOALS: tuple[Ratio | Ceiling, ...] = (
-    Ratio(_COPY, copies.ENGINE, copies.RSYNC, 4, 2.3),
-    Ratio(_COPY, copies.ENGINE, copies.QEMU, 2.5, 1.8),
-    Ratio(_COPY, copies.ENGINE, copies.NBDCOPY, 1.5, 1.1),
-    Ratio(_COPY, copies.ENGINE, copies.CP, 0.9, 0.68),
-    Ratio(_DELTA, deltas.TRACKED, deltas.RSYNC, 25, 15),
-    Ratio(_DELTA, deltas.TRACKED, deltas.QEMU, 1.8, 1.0),
-    Ratio("map lost: scan and send 1 % to a durable point", deltas.SCAN, deltas.RSYNC, 12, 7),
-    Ratio("two-sided resync of running agents, 1 %", deltas.TWO_SIDED, deltas.RSYNC, 5, 2.2),
+    Ratio(COPY, copies.ENGINE, copies.RSYNC, 4, 2.3),
+    Ratio(COPY, copies.ENGINE, copies.QEMU, 2.5, 1.8),
+    Ratio(COPY, copies.ENGINE, copies.NBDCOPY, 1.5, 1.1),
+    Ratio(COPY, copies.ENGINE, copies.CP, 0.9, 0.68),
+    Ratio(DELTA, deltas.TRACKED, deltas.RSYNC, 25, 15),
+    Ratio(DELTA, deltas.TRACKED, deltas.QEMU, 1.8, 1.0),
+    Ratio(SCAN, deltas.SCAN, deltas.RSYNC, 12, 7),
+    Ratio(TWO_SIDED, deltas.TWO_SIDED, deltas.RSYNC, 5, 2.2),
     Ratio(f"thin clone of any of {clones.POINTS} points", clones.CLONE, clones.FULL, 50),
     Ceiling("the slowest of these clones, 2 GiB", "-", LONGEST_CLONE, 50, "{:.0f} ms"),
-    Ceiling("guest write of 4 KiB, tracked", "without tracking", GUEST, 1.25, "{:.2f} x the time"),
+    Ceiling(GUEST_WRITE, "without tracking", GUEST, 1.25, "{:.2f} x the time"),
     Ceiling("bandwidth limit, largest error", "the set rate", LIMIT, 5, "{:.1f} %"),
     Ceiling("memory of an agent, at most", "-", MEMORY, 200, "{:.0f} MB"),
 )
