@@ -21,7 +21,7 @@ def answer_enable(enable: Enable) -> Post:
     def post(site: str, vm_id: str, body: bytes) -> ReplicaEnabled:
         try:
             return enable(site, vm_id, msgspec.json.decode(body, type=EnableReplica))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise PeerRefused(400, "InvalidRequest", f"not an EnableReplica: {error}") from error
         except Refusal as error:
             text = f"{error.detail}. {error.remedy}" if error.remedy else error.detail

@@ -110,7 +110,8 @@ class FrameReader:
     def __init__(self, read_into: ReadInto, *, codecs: Iterable[Codec] = (Codec.Raw,)) -> None:
         self._read_into = read_into
         self._codecs = frozenset(CODEC_BYTES[codec] for codec in codecs)
-        self._buffer = memoryview(bytearray(FRAME_BLOCKS * BLOCK_BYTES))
+        # Not zeroed: who sends little, or nothing, takes no more memory than that.
+        self._buffer = memoryview(np.empty(FRAME_BLOCKS * BLOCK_BYTES, dtype=np.uint8))
 
     def read(self, size: int | None = None) -> ReceivedFrame:
         """CorruptFrame when CRC, bounds, table or a digest does not hold, or the frame is not of `size` bytes."""
