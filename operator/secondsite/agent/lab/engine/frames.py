@@ -111,7 +111,7 @@ class FrameReader:
         self._read_into = read_into
         self._codecs = frozenset(CODEC_BYTES[codec] for codec in codecs)
         # Not zeroed: who sends little, or nothing, takes no more memory than that.
-        self._buffer = memoryview(np.empty(FRAME_BLOCKS * BLOCK_BYTES, dtype=np.uint8))
+        self._buffer = np.empty(FRAME_BLOCKS * BLOCK_BYTES, dtype=np.uint8).data
 
     def read(self, size: int | None = None) -> ReceivedFrame:
         """CorruptFrame when CRC, bounds, table or a digest does not hold, or the frame is not of `size` bytes."""
