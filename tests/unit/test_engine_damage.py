@@ -149,14 +149,28 @@ def test_an_index_is_made_again_from_the_frames(pair: Pair, where: str) -> None:
     assert pair.target.read_point(truth.points[2], "a", 0, SIZES["a"]) == truth.images[2]["a"]
 
 
-@pytest.mark.parametrize("lost", [True, False])
-def test_a_merged_layer_has_no_frames_and_its_index_no_second_copy(pair: Pair, lost: bool) -> None:
+@pytest.mark.parametrize("offsets", [(-5,), (-40, -5, -60), (-100,), (-88 - 56 - 3,)])
+def test_a_merged_layer_is_told_by_its_checksum_or_by_its_content(pair: Pair, offsets: tuple[int, ...]) -> None:
     truth = cycles(pair, 4)
     pair.target.merge(truth.points[1])
-    if lost:
-        flip(layer_path(pair, truth.points[2]), -5)
+    path = layer_path(pair, truth.points[2])
+    whole = path.read_bytes()
+    for offset in offsets:
+        flip(path, offset)
     pair.restart_target()
-    assert damaged(pair.target) == [False, lost, lost]
+    assert damaged(pair.target) == [False, False, False]
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("offsets", [(-100, -110), (-5, -100)])
+def test_a_merged_layer_has_no_second_copy_of_its_index(pair: Pair, offsets: tuple[int, ...]) -> None:
+    truth = cycles(pair, 4)
+    pair.target.merge(truth.points[1])
+    for offset in offsets:
+        flip(layer_path(pair, truth.points[2]), offset)
+    pair.restart_target()
+    assert damaged(pair.target) == [False, True, True]
+    assert pair.target.read_point(truth.points[0], "a", 0, SIZES["a"]) == truth.images[0]["a"]
 
 
 def test_a_layer_cut_short_is_not_taken_for_whole(pair: Pair) -> None:

@@ -2,25 +2,27 @@
 
 import zlib
 from collections.abc import Iterator
+from typing import Final
 
-import numpy as np
-
-_TABLE = np.array([zlib.crc32(bytes([value])) for value in range(256)], dtype=np.uint32)
-# What a CRC-32 of a text and of the same text with its last byte changed differ by, per change.
-_STEPS = _TABLE ^ _TABLE[0]
+# One step of a CRC-32, and by its highest byte the way back.
+_TABLE: Final = [zlib.crc32(bytes([value])) ^ zlib.crc32(b"\0") for value in range(256)]
+_BACK: Final = {step >> 24: index for index, step in enumerate(_TABLE)}
+# By what two checksums differ when the last bytes of their texts differ by the value.
+_CHANGES: Final = {step: change for change, step in enumerate(_TABLE) if change}
 
 
 def single_byte_corrections(text: bytes, crc: int) -> Iterator[bytes]:
     """Every text of the same length that differs in exactly one byte and has this CRC-32; mostly one or none.
 
-    A CRC is linear: the difference of two checksums depends only on the change and on how many bytes follow it.
+    A CRC is linear: the difference of two checksums depends only on the change and on how many bytes follow it. So the
+    difference is run backwards, byte by byte from the end, until it is what one changed byte makes.
     """
-    wanted = np.uint32(zlib.crc32(text) ^ crc)
-    steps = _STEPS
+    difference = zlib.crc32(text) ^ crc
     for position in range(len(text) - 1, -1, -1):
-        for change in np.flatnonzero(steps == wanted).tolist():
-            if change:
-                fixed = bytearray(text)
-                fixed[position] ^= change
-                yield bytes(fixed)
-        steps = _STEPS[steps & np.uint32(0xFF)] ^ (steps >> np.uint32(8))
+        change = _CHANGES.get(difference)
+        if change is not None:
+            fixed = bytearray(text)
+            fixed[position] ^= change
+            yield bytes(fixed)
+        index = _BACK[difference >> 24]
+        difference = ((difference ^ _TABLE[index]) << 8 | index) & 0xFFFFFFFF

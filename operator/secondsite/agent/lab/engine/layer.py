@@ -38,6 +38,8 @@ Index = NDArray[np.void]
 _TRAILER = struct.Struct("<8sQQ32sI16xI")
 _MAGIC = b"SSlayer2"
 TRAILER_BYTES = _TRAILER.size
+_INDEX_CRC = slice(56, 60)
+_OWN_CRC = slice(-4, None)
 COPY_BYTES = 64 * BLOCK_BYTES
 
 
@@ -162,6 +164,12 @@ def unpack_trailer(trailer: bytes) -> Trailer | None:
     if magic != _MAGIC or crc != zlib.crc32(trailer[:-4]):
         return None
     return Trailer(count, content_end, root, index_crc)
+
+
+def vouches(damaged: bytes, index: Index, content_end: int) -> bool:
+    """Whether a trailer that is damaged still has a checksum that only this index fits: the index's, or its own."""
+    due = pack_footer(index, content_end)[-TRAILER_BYTES:]
+    return len(damaged) == TRAILER_BYTES and any(damaged[part] == due[part] for part in (_INDEX_CRC, _OWN_CRC))
 
 
 def read_footer(fd: int, path: Path) -> tuple[Index, int]:

@@ -77,7 +77,7 @@ class ReplicaDisk:
         except OSError as error:
             return LostLayer(path, f"layer file {path} cannot be read: {error}")
         except StoreDamaged as damage:
-            _log.warning("%s; making it again from the layer's frames", damage)
+            _log.warning("%s; it is made again where that can be proven", damage)
         try:
             rebuild_index(path, point)
             return Layer(path)
