@@ -16,7 +16,7 @@ from secondsite.agent.lab.engine.patience import Patience
 from support.engine_pair import Pair, pattern
 from support.engine_wire import CYCLES, SIZES, frame, opening, put
 
-QUICK = Patience(head_seconds=0.3, body_seconds=0.3, window_seconds=0.3, window_bytes=4096)
+QUICK = Patience(head_seconds=0.6, body_seconds=0.6, window_seconds=1, window_bytes=4096)
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_who_is_slow_but_goes_on_is_waited_for(pair: Pair) -> None:
     with socket.create_connection(("127.0.0.1", pair.server.port), timeout=10) as sock:
         for start in range(0, len(raw), 8192):
             sock.sendall(raw[start : start + 8192])
-            pause.wait(0.04)
+            pause.wait(0.08)
         assert sock.recv(65536).endswith(b'{"have":1}')
 
 
