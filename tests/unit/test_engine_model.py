@@ -1,67 +1,31 @@
 """Random lives of a replicated VM, compared step by step with a model that holds whole images in memory."""
 
-import shutil
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from secondsite.agent.lab.engine import Clone, CycleResult, HeadConflict, LinkError, MapNotTrusted
+from secondsite.agent.lab.engine import HeadConflict, LinkError, MapNotTrusted
 from secondsite.agent.lab.engine.adopt import adopt
 from secondsite.agent.lab.engine.client import FrameStream, PeerSession
 from secondsite.agent.lab.engine.frames import BuiltFrame
-from secondsite.agent.lab.engine.tracker import Cell
 from secondsite.wire.peer import HashBasis
-from support.engine_pair import BLOCK, START, Pair
-
-SIZES = {"a": 6 * BLOCK, "b": 2 * BLOCK + 77}
-Image = dict[str, bytearray]
+from support.engine_model import SIZES, Modelled, copied
+from support.engine_pair import BLOCK, START
 
 
-def copied(image: Image) -> Image:
-    return {name: bytearray(content) for name, content in image.items()}
+class Replication(Modelled):
+    """The rules, and what holds after each."""
 
-
-class Replication(RuleBasedStateMachine):
-    """`disks` is what the guest wrote, `points` what each recovery point must be, `clones` what each clone must be.
-
-    `frozen` is the image of the open cycle, `touched` are the blocks that may be pending: those written since the last
-    cycle that was committed had been frozen, or owed by an initial copy.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
-        self.pair = Pair(self.folder, SIZES)
-        self.pair.restart_source(clean=True, boot_id="boot 0")
-        self.disks: Image = {name: bytearray(size) for name, size in SIZES.items()}
-        self.points: dict[str, Image] = {}
-        self.frozen: Image | None = None
-        self.touched: set[tuple[str, int]] = set()
-        self.touched_since_freeze: set[tuple[str, int]] = set()
-        self.clones: dict[str, Image] = {}
-        self.open_clones: dict[str, Clone] = {}
-        self.trusted = True
-        # The replica is another than the one that the source knows.
-        self.replaced = False
-        self.boots = 0
-        self.counter = 0
-
-    def teardown(self) -> None:
-        self.close_clones()
-        self.pair.__exit__()
-        shutil.rmtree(self.folder)
-
-    def close_clones(self) -> None:
-        for clone in self.open_clones.values():
-            clone.close()
-        self.open_clones.clear()
+    @initialize(cycles=st.integers(0, 3))
+    def begin(self, cycles: int) -> None:
+        """Mostly there is something to lose already."""
+        for _ in range(cycles):
+            self.write("a", 0.3, 2 * BLOCK, fill=True)
+            self.write("b", 0.9, BLOCK, fill=True)
+            self.run_cycle()
 
     @rule(
         disk=st.sampled_from(sorted(SIZES)),
@@ -74,18 +38,6 @@ class Replication(RuleBasedStateMachine):
         self.counter += 1
         self.put(disk, offset, bytes([self.counter % 255 + 1 if fill else 0]) * min(length, SIZES[disk] - offset))
 
-    def put(self, disk: str, offset: int, data: bytes) -> None:
-        self.pair.disks[disk].write(offset, data)
-        self.disks[disk][offset : offset + len(data)] = data
-        blocks = {(disk, block) for block in range(offset // BLOCK, (offset + len(data) - 1) // BLOCK + 1)}
-        self.touched |= blocks
-        self.touched_since_freeze |= blocks
-
-    def committed(self, cycle: str, image: Image) -> None:
-        self.points[cycle] = image
-        self.frozen = None
-        self.touched = set(self.touched_since_freeze)
-
     @precondition(lambda self: self.trusted and not self.replaced)
     @rule()
     def run_cycle(self) -> None:
@@ -96,17 +48,9 @@ class Replication(RuleBasedStateMachine):
         assert result.resumed is (self.frozen is not None)
         self.committed(result.cycle, expected)
 
-    def cycle(self) -> CycleResult:
-        while True:
-            try:
-                return self.pair.cycle()
-            except LinkError as error:
-                # The connection that was cut was heard of only now.
-                assert "Superseded" in str(error)  # noqa: PT017  # again is the answer to this one alone
-
     @precondition(lambda self: self.frozen is None and self.trusted and not self.replaced)
-    @rule(broken=st.booleans())
-    def break_the_link(self, broken: bool) -> None:
+    @rule(broken=st.booleans(), give_up=st.booleans())
+    def break_the_link(self, broken: bool, give_up: bool) -> None:
         """A cycle that is frozen, perhaps sent in part, and not committed."""
 
         def cut(stream: FrameStream, frame: BuiltFrame, *_: object) -> None:
@@ -114,10 +58,12 @@ class Replication(RuleBasedStateMachine):
             raise LinkError("cut")
 
         self.cycle_with(FrameStream, "send", cut)
+        if give_up:
+            self.abandon()
 
     @precondition(lambda self: self.frozen is None and self.trusted and not self.replaced)
-    @rule()
-    def lose_the_answer_to_a_commit(self) -> None:
+    @rule(give_up=st.booleans())
+    def lose_the_answer_to_a_commit(self, give_up: bool) -> None:
         """The point exists, and the source does not know it."""
         commit = PeerSession.commit
 
@@ -130,16 +76,8 @@ class Replication(RuleBasedStateMachine):
         assert opened is not None
         assert self.frozen is not None
         self.points[opened.cycle] = self.frozen
-
-    def cycle_with(self, owner: type, name: str, fault: Callable[..., None]) -> None:
-        self.put("a", 0, bytes([self.disks["a"][0] ^ 1]))
-        expected = copied(self.disks)
-        self.touched_since_freeze.clear()
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(owner, name, fault)
-            with pytest.raises(LinkError):
-                self.pair.cycle()
-        self.frozen = expected
+        if give_up:
+            self.abandon()
 
     @rule(clean=st.booleans())
     def restart_source(self, clean: bool) -> None:
@@ -148,6 +86,7 @@ class Replication(RuleBasedStateMachine):
         self.pair.restart_source(clean=clean, boot_id=f"boot {self.boots}")
         assert self.pair.source.map_trusted is self.trusted
 
+    @precondition(lambda self: len(self.points) > 1)
     @rule(lost=st.booleans())
     def crash_the_host_of_the_source(self, lost: bool) -> None:
         """What it had in memory is gone, the maps perhaps: nothing but a comparison of the disks helps."""
@@ -169,6 +108,7 @@ class Replication(RuleBasedStateMachine):
         if self.points:
             assert self.pair.source.head == list(self.points)[-1]
 
+    @precondition(lambda self: len(self.points) > 2)
     @rule(seeded=st.booleans(), old=st.sampled_from([0, 1, BLOCK, 3 * BLOCK]))
     def replace_the_replica(self, seeded: bool, old: int) -> None:
         """By an empty one, or by copies of the disks in which something is as it never was."""
@@ -264,11 +204,6 @@ class Replication(RuleBasedStateMachine):
         self.pair.target.drop_clone(name)
         del self.clones[name]
 
-    def opened(self, name: str) -> Clone:
-        if name not in self.open_clones:
-            self.open_clones[name] = self.pair.target.open_clone(name)
-        return self.open_clones[name]
-
     @invariant()
     def disks_are_what_was_written(self) -> None:
         for name, expected in self.disks.items():
@@ -279,11 +214,7 @@ class Replication(RuleBasedStateMachine):
         """Never too little, and no more than was written, or may have been lost."""
         if not self.trusted or self.pair.source.head not in self.points:
             return
-        owed = {
-            (name, block)
-            for name, tracker in self.pair.source.trackers.items()
-            for block in np.flatnonzero((tracker._current != 0) | (tracker._frozen != Cell.Free)).tolist()
-        }
+        owed = self.owed()
         newest = self.points[self.pair.source.head]
         differing = {
             (name, start // BLOCK)
@@ -308,5 +239,5 @@ class Replication(RuleBasedStateMachine):
                 assert self.opened(clone).read(name, 0, SIZES[name]) == expected
 
 
-Replication.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+Replication.TestCase.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
 TestReplication = Replication.TestCase
