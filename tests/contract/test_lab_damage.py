@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from secondsite.agent.lab.engine import TokenBucket
 from secondsite.agent.lab.replica import ReplicaStore
+from secondsite.agent.lab.scrubber import Scrubber
 from secondsite.wire.arguments import StartTestFailover
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Refusal
@@ -63,6 +65,18 @@ async def test_damage_is_told_stops_tests_and_goes_when_the_source_sends_the_blo
     assert not any(point.damaged for point in await pair.target.driver.points(WEB))
     await pair.target.do(Verb.START_TEST_FAILOVER, WEB, StartTestFailover(owner="t"))
     assert all(verdict["identical"] for verdict in await pair.replay())
+
+
+async def test_the_scrubber_finds_damage_that_nobody_reads(pair: LabPair) -> None:
+    await pair.source.do(Verb.SUSPEND, WEB)
+    await asyncio.to_thread(break_initial_content, pair)
+    clock = dataclasses.replace(pair.target.driver._at.estate.clock, hurry=1e6)
+    scrubber = Scrubber(lambda: [replica(pair)], clock)
+    scrubber.start()
+    try:
+        await until(lambda: pair.target.relation().health_reasons == ("newest-point-damaged",))
+    finally:
+        await asyncio.to_thread(scrubber.stop)
 
 
 async def test_damage_survives_a_restart_and_names_a_point_that_is_whole(pair: LabPair) -> None:

@@ -99,26 +99,26 @@ class Healer:
 
     def accept(self, disk: str, blocks: Iterable[tuple[int, memoryview | bytes]]) -> int:
         """Mend with what a peer sent: only where content has the digest of what is damaged. How many blocks it was."""
-        core, mended = self._core, 0
+        core = self._core
+        mended: dict[str | None, set[int]] = {}
         with core.merge_lock:
             with core.lock:
                 for block, content in blocks:
-                    mended += self._accept(disk, block, content)
+                    for layer in self._fitting(disk, block, true_digest(content)):
+                        repair.mend(core.replicas[disk], layer, block, content)
+                        mended.setdefault(layer, set()).add(block)
+                for layer, whole in mended.items():
+                    self.settle(disk, layer, set(), mend=False, whole=frozenset(whole))
             self.tell(bool(mended))
-        return mended
+        return len(set().union(*mended.values()))
 
-    def _accept(self, disk: str, block: int, content: memoryview | bytes) -> bool:
-        core = self._core
-        files = [layer for name, layer in core.contents.damage if name == disk]
-        found, digest = False, true_digest(content)
-        for layer in files:
-            damage = core.contents.damage.get((disk, layer))
-            listed = damage is not None and block in damage.blocks
-            if listed and repair.expected_digest(core.replicas[disk], layer, block) == digest:
-                repair.mend(core.replicas[disk], layer, block, content)
-                self.settle(disk, layer, set(), mend=False, whole=frozenset({block}))
-                found = True
-        return found
+    def _fitting(self, disk: str, block: int, digest: bytes) -> list[str | None]:
+        """The files in which a block of this digest is damaged."""
+        replica = self._core.replicas[disk]
+        listed = [
+            event for event in self._core.contents.damage.values() if event.disk == disk and block in event.blocks
+        ]
+        return [event.layer for event in listed if repair.expected_digest(replica, event.layer, block) == digest]
 
     def tell(self, news: bool) -> None:
         if news:
