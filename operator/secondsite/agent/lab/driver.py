@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import resource
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -52,6 +53,16 @@ T = TypeVar("T")
 
 _ENOUGH_BYTES = 1 << 30
 _THREADS = 16
+# A disk of a replica takes about thirty: a usual soft limit of 1024 ends at a few dozen VMs.
+_DESCRIPTORS = 65536
+
+
+def allow_descriptors() -> None:
+    """Raise this process's limit of open files as far as the system allows, up to what a large site needs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class LabDriver:
@@ -79,6 +90,7 @@ class LabDriver:
 
     async def start(self, context: SiteContext) -> None:
         """Open its state, publish every fact once, and go on with what it was doing."""
+        allow_descriptors()
         make = functools.partial(_Site, keep_every_cycle=self._keep_every_cycle)
         opened = await self._call(make, context, self._path, self._clock)
         await self._call(opened.start)

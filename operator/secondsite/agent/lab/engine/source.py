@@ -13,7 +13,14 @@ from secondsite.agent.lab.engine.agreement import agreed, ask, take_back, with_h
 from secondsite.agent.lab.engine.client import PeerClient
 from secondsite.agent.lab.engine.compare import CompareResult, Comparison, Subject
 from secondsite.agent.lab.engine.cycle import CycleRun
-from secondsite.agent.lab.engine.errors import EngineError, HeadConflict, ImageLost, MapNotTrusted, WaitingForMedia
+from secondsite.agent.lab.engine.errors import (
+    EngineError,
+    HeadConflict,
+    ImageLost,
+    MapNotTrusted,
+    PeerRefused,
+    WaitingForMedia,
+)
 from secondsite.agent.lab.engine.media_export import MediaExport, Told, Writing
 from secondsite.agent.lab.engine.media_manifest import Manifest
 from secondsite.agent.lab.engine.mending import Mending
@@ -92,9 +99,18 @@ class ReplicationSource(SourceCore):
             run = self._begin_run(client, stop, quiesce)
             if run is None:
                 raise ImageLost(f"VM {self.vm_id}: even a fresh image was lost before it could be sent; try again")
-        durable_time = run.finish()
+        durable_time = self._finish(run)
         self._committed(run)
         return run.result(durable_time, seconds=time.monotonic() - started, resumed=resumed)
+
+    def _finish(self, run: CycleRun) -> datetime:
+        try:
+            return run.finish()
+        except PeerRefused as refused:
+            if refused.code == "RootMismatch":
+                # One side remembers other digests than it should, and nobody can tell which: send all of it anew.
+                self._close_cycle()
+            raise
 
     def _begin_run(self, client: PeerClient, stop: threading.Event, quiesce: Quiesce | None) -> CycleRun | None:
         """None when the open cycle can never be finished."""
