@@ -238,6 +238,7 @@ def check_cuts(life: Life, folder: Path, count: int, rng: random.Random) -> int:
             # Nobody will cut the power of this machine meanwhile.
             patched.setattr(os, "fsync", lambda _: None)
             patched.setattr(os, "fdatasync", lambda _: None)
+            life.cuts += 1
             check_cut(life, disk, place, rng)
         shutil.rmtree(place)
     return len(instants)

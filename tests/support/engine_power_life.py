@@ -57,6 +57,8 @@ class Life:
         self.commits: dict[str, CycleCommit] = {}
         self._blocks: dict[bytes, bytes] = {}
         self._clones = 0
+        # How often the power was cut in it.
+        self.cuts = 0
         with self.recorder.recording(), pytest.MonkeyPatch.context() as patched:
             if sabotage is not None:
                 sabotage(patched)

@@ -14,7 +14,7 @@ from support.engine_power_states import PowerDisk
 from support.engine_roles import Image, Site, Sites
 
 SIZES = {"data": 20 * BLOCK, "system": 2 * BLOCK + 512}
-CUTS = 40
+CUTS = 25
 
 
 @pytest.fixture(autouse=True)
