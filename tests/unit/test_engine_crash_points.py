@@ -11,7 +11,7 @@ import pytest
 
 from secondsite.agent.lab.engine import Freeze, cycle
 from secondsite.agent.lab.engine.tracker import DiskTracker
-from support.engine_pair import BLOCK, Pair, pattern
+from support.engine_pair import BLOCK, Pair, pattern, quick_folder
 
 SIZES = {"data": 70 * BLOCK, "system": 3 * BLOCK + 512}
 
@@ -59,9 +59,14 @@ def test_a_kill_at_any_durable_step_loses_and_damages_nothing(tmp_path: Path, mo
     # One thing at a time, so that a copy is an instant and not a period.
     monkeypatch.setattr(cycle, "_POLL_SECONDS", 60)
     monkeypatch.setattr(cycle, "_STREAMS", 1)
-    (tmp_path / "world").mkdir()
-    with Pair(tmp_path / "world", SIZES) as pair:
-        instants = Instants(pair, tmp_path / "instants")
+    with quick_folder(tmp_path) as folder:
+        check_instants(folder, monkeypatch)
+
+
+def check_instants(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "world").mkdir()
+    with Pair(folder / "world", SIZES) as pair:
+        instants = Instants(pair, folder / "instants")
         pair.source._at_freeze = instants.note_freeze
         for block in range(0, 68, 2):
             pair.disks["data"].write(block * BLOCK, pattern(block))
@@ -73,7 +78,7 @@ def test_a_kill_at_any_durable_step_loses_and_damages_nothing(tmp_path: Path, mo
             pair.target.merge(points[0])
     assert instants.count > 60
     for number in range(instants.count):
-        check_restart(tmp_path / "instants" / f"{number:03}", dict(instants.truth), number)
+        check_restart(folder / "instants" / f"{number:03}", dict(instants.truth), number)
 
 
 def check_restart(folder: Path, truth: dict[str, dict[str, bytes]], number: int) -> None:

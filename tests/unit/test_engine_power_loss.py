@@ -2,9 +2,7 @@
 acknowledged is lost, and no wrong byte is served. With any of the syncs left out, something is."""
 
 import contextlib
-import os
 import random
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,24 +11,19 @@ import pytest
 
 from secondsite.agent.lab.engine import EngineError, PeerRefused, TargetStore
 from support.engine_forgotten_syncs import FORGOTTEN, Sabotage
-from support.engine_pair import BLOCK, Pair, pattern
+from support.engine_pair import BLOCK, Pair, pattern, quick_folder
 from support.engine_power import Recorder
 from support.engine_power_check import Broken, check_cuts
 from support.engine_power_life import Life
 from support.engine_power_states import PowerDisk
 
 CUTS = 80
-_MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture
 def quick(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: hundreds of disks are written, and none is meant to last."""
-    if not os.access(_MEMORY, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=_MEMORY) as name:
-        yield Path(name)
+    with quick_folder(tmp_path) as folder:
+        yield folder
 
 
 def live(folder: Path, seed: int, sabotage: Sabotage | None = None) -> Life:
