@@ -53,3 +53,29 @@ def test_a_stop_ends_the_waiting() -> None:
 def test_a_rate_that_never_ends_is_refused() -> None:
     with pytest.raises(ValueError, match="None for no limit"):
         TokenBucket().rate = 0
+
+
+def test_what_a_sender_computes_between_two_frames_costs_no_bandwidth(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, rate = 100.0, 100_000_000
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    bucket = TokenBucket(rate)
+    now += 0.09
+    sender = threading.Thread(target=send, args=(bucket, rate // 100 * 9), daemon=True)
+    sender.start()
+    sender.join(10)
+    assert not sender.is_alive()
+
+
+def test_no_pause_is_made_up_for_by_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, rate, stop = 100.0, 100_000_000, threading.Event()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    bucket = TokenBucket(rate)
+    now += 3600
+    bucket.take(rate // 5, stop)
+    sender = threading.Thread(target=bucket.take, args=(1, threading.Event()), daemon=True)
+    sender.start()
+    sender.join(0.3)
+    assert sender.is_alive()
+    bucket.rate = None
+    sender.join(10)
+    assert not sender.is_alive()

@@ -10,6 +10,8 @@ SLICE_BYTES = 256 * 1024
 _UNLIMITED_SLICE_BYTES = 1024 * 1024
 _SMALLEST_SLICE = 4096
 _LONGEST_WAIT_SECONDS = 0.2
+# What a sender may make up for: it reads, hashes and compresses 4 MiB between two sends.
+_BURST_SECONDS = 0.1
 
 
 class TokenBucket:
@@ -59,5 +61,4 @@ class TokenBucket:
         if self._rate is None:
             self._tokens = 0.0
             return
-        burst = min(SLICE_BYTES, self._rate / 4)
-        self._tokens = min(burst, self._tokens + passed * self._rate)
+        self._tokens = min(_BURST_SECONDS * self._rate, self._tokens + passed * self._rate)
