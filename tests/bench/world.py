@@ -20,16 +20,20 @@ _STEP = 4 * MEBIBYTE
 
 @dataclass
 class World:
-    """`source` is the disk, `output` the folder for copies of it, which every timed run finds empty or in step."""
+    """`source` is the disk, `output` the folder for copies of it, which every timed run finds empty or in step.
+
+    `compressible`: half of what it holds is like an operating system's files, else all is random.
+    """
 
     folder: Path
     size: int
     data_bytes: int
+    compressible: bool = True
     changes: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         self.output.mkdir()
-        _make_disk(self.source, self.size, self.data_bytes)
+        _make_disk(self.source, self.size, self.data_bytes, compressible=self.compressible)
 
     @property
     def source(self) -> Path:
@@ -117,15 +121,15 @@ def _data_blocks(disk: Path) -> list[int]:
     return [block for start, end in extents for block in range(-(-start // BLOCK_BYTES), end // BLOCK_BYTES)]
 
 
-def _make_disk(path: Path, size: int, data_bytes: int) -> None:
-    """Runs of 1 to 8 MiB with holes between them, in turn random and like an operating system's files."""
+def _make_disk(path: Path, size: int, data_bytes: int, *, compressible: bool) -> None:
+    """Runs of 1 to 8 MiB with holes between them, every other one like an operating system's files."""
     generator = np.random.default_rng(0)
     files = _os_like()
     with path.open("wb") as file:
         file.truncate(size)
         for number, (start, length) in enumerate(_runs(generator, size, data_bytes)):
             file.seek(start)
-            file.write(generator.bytes(length) if number % 2 else _take(files, length))
+            file.write(_take(files, length) if compressible and number % 2 else generator.bytes(length))
     sync_file(path)
 
 
