@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from secondsite.agent.lab.engine.correction import single_byte_corrections
-from secondsite.agent.lab.engine.durable import replace_file, sync_directory, write_all
+from secondsite.agent.lab.engine.durable import sync_directory, write_all
 from secondsite.agent.lab.engine.errors import StoreDamaged
 from secondsite.wire.peer import Consistency, CycleKind, DiskPlan
 
@@ -135,10 +135,13 @@ class Catalogue:
         os.fdatasync(self._fd)
         sync_directory(path.parent)
         self._length = length
+        # The name may still be another file's after a power cut.
+        self._nameless = False
 
     def append(self, event: Event) -> None:
         """Durable when it returns; after an OSError it did not happen."""
         line = encode_line(event)
+        self._sync_name()
         try:
             write_all(self._fd, line, self._length)
             os.fdatasync(self._fd)
@@ -149,12 +152,26 @@ class Catalogue:
         self._length += len(line)
 
     def rewrite(self, events: Sequence[Event]) -> None:
-        """Replace the log by a shorter one that says the same."""
+        """Replace the log by a shorter one that says the same. After an OSError it is one of the two."""
         content = b"".join(encode_line(event) for event in events)
-        replace_file(self._path, content)
+        temporary = self._path.with_name(self._path.name + ".tmp")
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            write_all(fd, content)
+            os.fdatasync(fd)
+            temporary.replace(self._path)
+        except OSError:
+            os.close(fd)
+            raise
+        # At once: what is appended to a file that has no name any more is lost.
         os.close(self._fd)
-        self._fd = os.open(self._path, os.O_WRONLY)
-        self._length = len(content)
+        self._fd, self._length, self._nameless = fd, len(content), True
+        self._sync_name()
+
+    def _sync_name(self) -> None:
+        if self._nameless:
+            sync_directory(self._path.parent)
+            self._nameless = False
 
     def close(self) -> None:
         """A late append fails instead of meeting another file under the old number."""

@@ -149,6 +149,7 @@ class ReplicationSource(SourceCore):
             freeze_time=freeze_time,
             consistency=consistency,
             quiesce_error=error,
+            blocks=self._frozen_blocks(),
         )
         self._change(open=opened)
         return opened
@@ -165,8 +166,7 @@ class ReplicationSource(SourceCore):
     def _committed(self, run: CycleRun) -> None:
         for tracker in self.trackers.values():
             tracker.release()
-        head = {"head": run.cycle.cycle, "head_time": run.cycle.freeze_time, "lineage": ()}
-        self._change(**head, open=None, given_up=None, superseded_by=None, compared=None)
+        self._stand_on(run.cycle)
 
     def compare(
         self,

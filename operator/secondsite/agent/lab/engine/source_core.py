@@ -57,8 +57,12 @@ class SourceCore:
         try:
             expect_not_demoted(root)
             self._state = self._open_state(generation, boot_id or current_boot_id())
+            whole = all(DiskTracker.image_complete(root, name, disk.size) for name, disk in self._disks.items())
             self.trackers = {name: self._tracker_type(disk, root, name) for name, disk in self._disks.items()}
             self._save(self._state)
+            self._settle()
+            if not whole:
+                self._close_cycle()
         except BaseException:
             os.close(self._directory_lock)
             raise
@@ -117,6 +121,7 @@ class SourceCore:
         try:
             if self._directory_lock < 0:
                 raise EngineError(f"VM {self.vm_id}: replication was closed here")
+            self._settle()
             yield
         except StaleGeneration as refusal:
             self._change(superseded_by=refusal.generation or self.generation + 1)
@@ -132,8 +137,28 @@ class SourceCore:
             yield
 
     def _close_cycle(self) -> None:
+        self._settle()
         if self._state.open is not None:
             self._change(open=None, given_up=self._state.open.cycle)
+
+    def _settle(self) -> None:
+        """What a kill interrupted, or a full disk: the maps are released only after the replica said Committed.
+
+        To open that cycle once more would make a point of nothing, where the replica was replaced since.
+        """
+        opened = self._state.open
+        if self._state.trusted and opened and opened.blocks is not None and self._frozen_blocks() < opened.blocks:
+            for tracker in self.trackers.values():
+                tracker.release()
+            self._stand_on(opened)
+
+    def _stand_on(self, cycle: OpenState) -> None:
+        """The cycle is a recovery point, and the next builds on it."""
+        head = {"head": cycle.cycle, "head_time": cycle.freeze_time, "lineage": ()}
+        self._change(**head, open=None, given_up=None, superseded_by=None, compared=None)
+
+    def _frozen_blocks(self) -> int:
+        return sum(tracker.frozen_blocks() for tracker in self.trackers.values())
 
     def close(self) -> None:
         """A clean stop: after it the host may stop too. Waits for a running cycle: set its `stop` first.
@@ -143,6 +168,7 @@ class SourceCore:
         with self._one_cycle:
             if self._directory_lock < 0:
                 return
+            self._settle()
             self._detach(durable=True)
             for disk in self._disks.values():
                 disk.sync()

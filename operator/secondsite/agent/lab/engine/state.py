@@ -24,6 +24,8 @@ class OpenState(msgspec.Struct, frozen=True, kw_only=True):
     consistency: Consistency = Consistency.CrashConsistent
     quiesce_error: str | None = None
     """Why it is only crash-consistent, where more was asked for."""
+    blocks: int | None = None
+    """How many the frozen maps hold while it is open; fewer: they were released, for it is committed."""
 
 
 class SourceState(msgspec.Struct, frozen=True, kw_only=True):

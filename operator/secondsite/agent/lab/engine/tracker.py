@@ -81,6 +81,13 @@ class DiskTracker:
         paths = (folder / f"{name}.current", folder / f"{name}.frozen")
         return all(path.exists() and path.stat().st_size == block_count(size) for path in paths)
 
+    @staticmethod
+    def image_complete(folder: Path, name: str, size: int) -> bool:
+        """Whether the files are there without which an open cycle has no frozen image, or no digests."""
+        digests = folder / f"{name}.digests"
+        whole = digests.exists() and digests.stat().st_size == block_count(size) * DIGEST_BYTES
+        return whole and (folder / f"{name}.saved").exists()
+
     def mark(self, blocks: Blocks) -> None:
         """Count blocks as changed although nobody wrote to them: the replica has others."""
         with self.disk.lock:
@@ -133,6 +140,10 @@ class DiskTracker:
     def plan(self) -> Blocks:
         """The blocks of the open cycle, ascending. Fixed while the cycle lasts: frame k carries the k-th 64 of them."""
         return np.flatnonzero(self._frozen)
+
+    def frozen_blocks(self) -> int:
+        """How many blocks the plan has."""
+        return int(np.count_nonzero(self._frozen))
 
     def held(self, plan: Blocks) -> int:
         """How many blocks of the plan are known to be durable at the replica."""
