@@ -15,6 +15,7 @@ from secondsite.agent.lab.engine.contents import fold
 from secondsite.agent.lab.engine.durable import (
     check_id,
     lock_directory,
+    make_directories,
     make_directory,
     replace_file,
     sync_directory,
@@ -88,8 +89,7 @@ def begin_adoption(
     """As `adopt`; `prepare` gives per disk its path and whether to move it, and is not asked once all is done."""
     check_id("VM", vm_id)
     check_id("point", point)
-    store_root.mkdir(parents=True, exist_ok=True)
-    sync_directory(store_root.parent)
+    make_directories(store_root)
     lock = lock_directory(store_root)
     try:
         with contextlib.closing(Catalogue(store_root / "catalog.log")) as catalogue:

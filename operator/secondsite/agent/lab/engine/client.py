@@ -33,7 +33,7 @@ Answer = TypeVar("Answer", bound=Message)
 Sent = Callable[[int, int], None]
 
 # Whatever the network did to our bytes, sending them again may help.
-_RETRY_CODES = frozenset({"CorruptFrame", "BadMessage", "Superseded", "Closing"})
+_RETRY_CODES = frozenset({"CorruptFrame", "BadMessage", "Superseded"})
 
 
 class PeerClient:

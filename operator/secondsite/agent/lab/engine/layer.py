@@ -1,9 +1,9 @@
 """A sealed layer: the blocks of one recovery point, then an index, then a trailer.
 
-    content | index: 56 bytes per block, ascending | trailer: 88 bytes
+    content | index: 56 bytes per block, ascending | trailer: 80 bytes
 
 Never changed again, but for a repair: it puts back, to the bit, what stood there. The content of a layer that came over
-the wire is its frames, as they came; that of a merged one is plain blocks.
+the wire is its frames, unpacked; that of a merged one is plain blocks.
 """
 
 import os
@@ -96,11 +96,6 @@ class LostLayer(Layer):
         self.index, self.content_end = empty_index(), 0
         self._blocks = np.zeros(0, dtype=np.int64)
         self.lost = reason
-
-    def between(self, first: int, end: int) -> Index:
-        """The entries of the blocks from `first` on, up to `end`."""
-        low, high = np.searchsorted(self._blocks, (first, end))
-        return self.index[low:high]
 
 
 def data_runs(index: Index) -> Iterator[tuple[int, int, int]]:

@@ -15,6 +15,7 @@ from secondsite.agent.lab.engine.durable import make_directories
 from secondsite.agent.lab.engine.errors import DamagedBlock, EngineError, NoSpace, PointInUse
 from secondsite.agent.lab.engine.failover import expect_closed
 from secondsite.agent.lab.engine.flattening import finish_promotion
+from secondsite.agent.lab.engine.repair import mend_footer
 from secondsite.agent.lab.engine.retired import Promotion, demotion_pending, save_promotion
 from secondsite.agent.lab.engine.space import Space
 from secondsite.agent.lab.engine.state import state_path
@@ -78,6 +79,9 @@ def _planned(store: TargetStore, source_root: Path, disks: Mapping[str, Path]) -
         points = [entry.point for entry in contents.points]
         _expect_room(core, points[: contents.position(promoted.point) + 1], promoted.clone)
         place = contents.position(promoted.point)
+        for layer in core.layers(*points[: place + 1]):
+            # Past the point of no return nobody has it in memory any more.
+            mend_footer(layer)
         lineage = points[place:]
         # The former primary may not have heard of its last commit.
         before_last = contents.points[-1].parent

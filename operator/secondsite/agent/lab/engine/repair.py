@@ -13,7 +13,7 @@ from secondsite.agent.lab.engine.base import BaseImage
 from secondsite.agent.lab.engine.blocks import ZERO_DIGEST, Digests, true_digest, xxh3
 from secondsite.agent.lab.engine.durable import write_all
 from secondsite.agent.lab.engine.errors import StoreDamaged
-from secondsite.agent.lab.engine.layer import Index, Layer
+from secondsite.agent.lab.engine.layer import Index, Layer, pack_footer, read_footer
 from secondsite.agent.lab.engine.replica import ReplicaDisk
 from secondsite.agent.lab.engine.view import read_blockwise
 from secondsite.wire.peer import BLOCK_BYTES, FLAG_ZERO
@@ -76,6 +76,16 @@ def mend(replica: ReplicaDisk, layer: str | None, block: int, content: memoryvie
     entry = _entry(found, block)
     if entry is not None and not entry[0]["flags"] & FLAG_ZERO:
         overwrite(found, int(entry[0]["offset"]), content)
+
+
+def mend_footer(layer: Layer) -> bool:
+    """Write index and trailer anew, durably, where the file lost what is in memory; whether it had. StoreDamaged."""
+    try:
+        read_footer(layer.fd, layer.path)
+    except StoreDamaged:
+        overwrite(layer, layer.content_end, pack_footer(layer.index, layer.content_end))
+        return True
+    return False
 
 
 def overwrite(layer: Layer, offset: int, content: memoryview | bytes) -> None:

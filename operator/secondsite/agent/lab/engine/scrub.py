@@ -9,11 +9,10 @@ import numpy as np
 from secondsite.agent.lab.engine.blocks import block_count, true_digest
 from secondsite.agent.lab.engine.bucket import TokenBucket
 from secondsite.agent.lab.engine.core import StoreCore
-from secondsite.agent.lab.engine.errors import StoreDamaged
 from secondsite.agent.lab.engine.framing import damaged_heads
 from secondsite.agent.lab.engine.healing import Healer
-from secondsite.agent.lab.engine.layer import Layer, data_runs, pack_footer, read_footer
-from secondsite.agent.lab.engine.repair import intact, overwrite
+from secondsite.agent.lab.engine.layer import Layer, data_runs
+from secondsite.agent.lab.engine.repair import intact, mend_footer, overwrite
 from secondsite.agent.lab.engine.view import is_zero, read_blockwise
 from secondsite.wire.peer import BLOCK_BYTES
 
@@ -136,11 +135,7 @@ class Scrub:
 
     def _mend_frame(self, point: str, layer: Layer) -> None:
         """What surrounds the blocks follows from the index that is in memory: put it right in the file."""
-        try:
-            read_footer(layer.fd, layer.path)
-        except StoreDamaged:
-            overwrite(layer, layer.content_end, pack_footer(layer.index, layer.content_end))
-            self._mended += 1
+        self._mended += mend_footer(layer)
         generation = next((entry.generation for entry in self._core.contents.points if entry.point == point), 0)
         for offset, head in damaged_heads(layer, point, generation):
             overwrite(layer, offset, head)
