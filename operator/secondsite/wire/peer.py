@@ -215,7 +215,7 @@ class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def unpack(cls, head: bytes) -> Self:
         """Read 64 bytes, without the CRC (see `crc_holds`). ValueError says what is wrong with them."""
-        magic, version, codec, _, sequence, blocks, raw, stored, generation, cycle, _ = _HEADER.unpack(head)
+        magic, version, codec, flags, sequence, blocks, raw, stored, generation, cycle, _ = _HEADER.unpack(head)
         if magic != _MAGIC:
             raise ValueError("not a frame: wrong magic")
         if version != WIRE_VERSION:
@@ -223,6 +223,8 @@ class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):
         if codec not in CODEC_BYTES.values():
             known = ", ".join(f"{number} {name}" for name, number in CODEC_BYTES.items())
             raise ValueError(f"a frame with codec {codec} came, known here are {known}")
+        if flags:
+            raise ValueError(f"a frame with flags {flags} came, none is known here")
         if not 1 <= blocks <= FRAME_BLOCKS or raw > blocks * BLOCK_BYTES or raw % BLOCK_BYTES or stored > raw:
             raise ValueError(f"frame of {blocks} blocks, {raw} raw and {stored} stored bytes: out of bounds")
         return cls(

@@ -114,13 +114,18 @@ def encode_line(event: Event) -> bytes:
 
 
 def decode_line(line: bytes) -> AnyEvent | None:
-    """None when the line is torn or damaged."""
+    """None when the line is torn or damaged. StoreDamaged when it is whole and says what is not known here."""
     if len(line) < 10 or not line.endswith(b"\n"):
         return None
     body = line[9:-1]
     if line[:9] != b"%08x " % zlib.crc32(body):
         return None
-    return _decoder.decode(body)
+    try:
+        return _decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise StoreDamaged(
+            f"the line {body[:200]!r} is not known here ({error}); use the agent that wrote it"
+        ) from error
 
 
 class Catalogue:
@@ -235,5 +240,5 @@ def _differences(one: bytes, other: bytes) -> int:
 def _decodes(line: bytes) -> bool:
     try:
         return decode_line(line) is not None
-    except msgspec.DecodeError:
+    except StoreDamaged:
         return False

@@ -15,7 +15,7 @@ from secondsite.agent.lab.engine.adopt import expect_no_adoption
 from secondsite.agent.lab.engine.bucket import TokenBucket
 from secondsite.agent.lab.engine.contents import Contents, fold
 from secondsite.agent.lab.engine.durable import replace_file
-from secondsite.agent.lab.engine.errors import EngineError, StoreLocked
+from secondsite.agent.lab.engine.errors import EngineError, StoreDamaged, StoreLocked
 from secondsite.agent.lab.engine.findings import Finding, StoreReport
 from secondsite.agent.lab.engine.fsck_files import examine_files
 from secondsite.agent.lab.engine.log_repair import Around, BeyondRepair, Restored, encode, restore
@@ -88,6 +88,8 @@ def _read_catalogue(root: Path) -> tuple[Restored | None, list[Finding]]:
             "restore the file from a copy, or remove the store and replicate the VM anew",
         )
         return None, [finding]
+    except StoreDamaged as error:
+        return None, [Finding(path, str(error), "the store does not open", "update this program, and check again")]
     except EngineError as error:
         return None, [Finding(root, str(error), "the store does not open", "start the agent: it finishes that itself")]
     return restored, list(_log_findings(path, restored))
