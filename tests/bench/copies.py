@@ -8,8 +8,8 @@ from bench.contest import Contest
 from bench.peers import nbdkit, qemu_nbd, rsync_daemon, tool
 from bench.world import World, sync_file
 
-ENGINE = "Secondsite"
-ENGINE_TLS = "Secondsite, mutual TLS"
+ENGINE = "Secondsite, initial copy"
+ENGINE_TLS = "Secondsite, initial copy, mutual TLS"
 RSYNC = "rsync daemon, -W -S"
 QEMU = "qemu-img convert to qemu-nbd"
 NBDCOPY = "nbdcopy to nbdkit"

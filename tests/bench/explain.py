@@ -6,24 +6,25 @@ PROFILED = "Profiles on two cores of an AMD EPYC, in a virtual machine whose hos
 
 LIMITS: dict[str, str] = {
     results.COPY: """\
-  Both cores are busy. Per copy the sender takes about 0.7 s of processor time (sending 0.3, hashing 0.2, reading 0.1,
-  looking for zeros 0.05), the receiver 0.8 to 0.9 s (receiving 0.3, writing into the page cache 0.25, BLAKE3 0.25,
-  XXH3 0.04), and the disk needs 0.6 s to take 1 GiB, beside them. cp and nbdcopy hash nothing, and cp moves each byte
-  twice where a network copy moves it four times. Gained: syncing beside the receiving (1.48 s to 0.95 s), slices of
-  1 MiB where there is no limit (a tenth of the sender's time). Tried and not kept: preallocating the layer (a twentieth
-  of the receiver's time, within the noise); a further thread of the receiver for writing (no gain that could be told
-  from noise, and two cores are full without it).""",
+  Both cores are busy. Per copy the sender takes about 0.65 s of processor time (sending 0.25, hashing 0.2, reading
+  0.1, looking for zeros 0.05), the receiver 0.7 s (receiving 0.2, writing into the page cache 0.2, BLAKE3 0.25,
+  XXH3 0.04), and the disk needs 0.6 s to take 1 GiB, beside them; the best run took 0.78 s. Whatever else runs on
+  the machine takes from the engine first, for it has no core to spare; cp uses but one. cp and nbdcopy hash
+  nothing, and cp moves each byte twice where a network copy moves it four times. Gained: syncing beside the
+  receiving (1.48 s to 0.95 s), slices of 1 MiB where there is no limit (a tenth of the sender's time). Tried and
+  not kept: preallocating the layer (a twentieth of the receiver's time, within the noise); a further thread of the
+  receiver for writing (no gain that could be told from noise, and two cores are full without it).""",
     results.DELTA: """\
-  Of about 57 ms, 28 are the first touch of page cache for the new layer, 13 the sync of 20 MiB, 7 receiving, 5 hashing,
-  3 all other syncs. QEMU overwrites the copy in place, in memory that it has, and leaves no recovery point. Gained:
-  syncing from the first 8 MiB on (98 ms to 73 ms, medians on a loaded machine).""",
+  Of about 57 ms, 28 are the first touch of page cache for the new layer, 13 the sync of 20 MiB, 7 receiving, 5
+  hashing, 3 all other syncs. QEMU overwrites the copy in place, in memory that it has, and leaves no recovery
+  point. Gained: syncing from the first 8 MiB on (98 ms to 73 ms, medians on a loaded machine).""",
     results.SCAN: """\
   Reading and hashing 1 GiB takes 0.1 s of processor time, on two threads: the bandwidth of memory. The rest is the
   tracked delta.""",
     results.TWO_SIDED: """\
-  Both sides read 1 GiB: 0.1 s of processor time at the source, 0.16 s at the replica, which looks each block up in its
-  layers. The rest is the tracked delta.""",
+  Both sides read 1 GiB: 0.1 s of processor time at the source, 0.16 s at the replica, which looks each block up in
+  its layers. The rest is the tracked delta.""",
     results.GUEST_WRITE: """\
-  A write of 4 KiB into memory takes 6.3 us, marking it 1 us. Gained: marking in the mapped bytes themselves; by way of
-  numpy it took 6 us.""",
+  A write of 4 KiB into memory takes 6.3 us, marking it 1 us. Gained: marking in the mapped bytes themselves; by way
+  of numpy it took 6 us.""",
 }

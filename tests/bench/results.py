@@ -22,15 +22,23 @@ class Results:
     cpu: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
+_REACHED, _MISSED, _UNKNOWN = "reached", "not reached", "-"
+
+
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. `reached` None: it was not measured."""
+    """One line of the table."""
 
     work: str
     against: str
     goal: str
     found: str
-    reached: bool | None
+    verdict: str
+
+    @property
+    def missed(self) -> bool:
+        """Not wholly reached, although it was measured."""
+        return self.verdict not in (_REACHED, _UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -47,10 +55,17 @@ class Ratio:
         goal = f"≥ {self.best:g}" + ("" if self.median is None else f" / {self.median:g}")
         ours, peer = results.timings.get(self.ours), results.timings.get(self.peer)
         if ours is None or peer is None:
-            return Row(self.work, self.peer, goal, _unmeasured(self.peer, results.missing), None)
+            return Row(self.work, self.peer, goal, _unmeasured(self.peer, results.missing), _UNKNOWN)
         best, median = peer.best / ours.best, peer.median / ours.median
-        reached = best >= self.best and (self.median is None or median >= self.median)
-        return Row(self.work, self.peer, goal, f"{best:.2f} / {median:.2f}", reached)
+        return Row(self.work, self.peer, goal, f"{best:.2f} / {median:.2f}", self._verdict(best, median))
+
+    def _verdict(self, best: float, median: float) -> str:
+        reached = best >= self.best, self.median is None or median >= self.median
+        if all(reached):
+            return _REACHED
+        return next(
+            (f"{what} reached" for what, good in zip(("best", "median"), reached, strict=True) if good), _MISSED
+        )
 
 
 @dataclass(frozen=True)
@@ -67,8 +82,10 @@ class Ceiling:
         found = results.figures.get(self.figure)
         goal = "≤ " + self.shown.format(self.limit)
         if found is None:
-            return Row(self.work, self.against, goal, "not measured", None)
-        return Row(self.work, self.against, goal, self.shown.format(found), found <= self.limit)
+            return Row(self.work, self.against, goal, "not measured", _UNKNOWN)
+        return Row(
+            self.work, self.against, goal, self.shown.format(found), _REACHED if found <= self.limit else _MISSED
+        )
 
 
 COPY = "initial copy, 2 GiB half-sparse, hashes on"
