@@ -19,7 +19,7 @@ from secondsite.agent.lab.engine import (
     TargetStore,
     TokenBucket,
 )
-from secondsite.agent.lab.engine.compare import CompareResult
+from secondsite.agent.lab.engine.primary.compare import CompareResult
 from secondsite.trust.contexts import client_context, server_context
 from secondsite.trust.gate import SiteGate, only_roles
 from secondsite.trust.identity import Identity, Trust

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from secondsite.agent.lab.engine import TargetStore, TokenBucket
-from secondsite.agent.lab.engine.layer import Layer
-from secondsite.agent.lab.engine.scrub import ScrubResult
+from secondsite.agent.lab.engine.replica.layer import Layer
+from secondsite.agent.lab.engine.replica.scrub import ScrubResult
 from support.engine_pair import BLOCK, Pair, pattern
 
 SIZES = {"a": 8 * BLOCK, "b": 2 * BLOCK + 1000}

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from secondsite.agent.lab.engine import base, catalogue, clone, durable, layer, part
+from secondsite.agent.lab.engine import durable
+from secondsite.agent.lab.engine.replica import base, catalogue, clone, layer, part
 
 
 class Forgotten(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from secondsite.agent.lab.engine.images import ImageRefused
+from secondsite.agent.lab.engine.media.images import ImageRefused
 
 MIB = 1024 * 1024
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis.stateful import RuleBasedStateMachine
 
 from secondsite.agent.lab.engine import Clone, CycleResult, LinkError
-from secondsite.agent.lab.engine.tracker import Cell
+from secondsite.agent.lab.engine.primary.tracker import Cell
 from support.engine_pair import BLOCK, Pair
 
 SIZES = {"a": 6 * BLOCK, "b": 2 * BLOCK + 77}

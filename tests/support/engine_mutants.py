@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from secondsite.agent.lab.engine import ReplicationSource, SourceDisk
-from secondsite.agent.lab.engine.client import PeerSession
-from secondsite.agent.lab.engine.receiver import Receiver
-from secondsite.agent.lab.engine.tracker import Cell, DiskTracker
+from secondsite.agent.lab.engine.port.client import PeerSession
+from secondsite.agent.lab.engine.primary.tracker import Cell, DiskTracker
+from secondsite.agent.lab.engine.replica.receiver import Receiver
 from secondsite.wire.peer import CycleCommit, CycleCommitted
 
 WINDOW = 0.05

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from secondsite.agent.lab.engine import tracker
+from secondsite.agent.lab.engine.primary import tracker
 
 
 @dataclass(frozen=True, slots=True)

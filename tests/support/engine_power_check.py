@@ -20,9 +20,9 @@ from secondsite.agent.lab.engine import (
     TokenBucket,
 )
 from secondsite.agent.lab.engine.blocks import block_count
-from secondsite.agent.lab.engine.frames import FrameReader
-from secondsite.agent.lab.engine.state import load_state
-from secondsite.agent.lab.engine.tracker import Cell, DiskTracker
+from secondsite.agent.lab.engine.port.frames import FrameReader
+from secondsite.agent.lab.engine.primary.state import load_state
+from secondsite.agent.lab.engine.primary.tracker import Cell, DiskTracker
 from secondsite.wire.peer import HashBasis
 from support.engine_pair import BLOCK
 from support.engine_power import Promised, Recorder

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from secondsite.agent.lab.engine import Freeze, LinkError, PeerRefused, ReplicationSource, cycle, syncer
-from secondsite.agent.lab.engine.client import FrameStream, PeerSession
-from secondsite.agent.lab.engine.cycle import CycleRun
-from secondsite.agent.lab.engine.frames import ReceivedFrame
-from secondsite.agent.lab.engine.part import IncomingPart
+from secondsite.agent.lab.engine import Freeze, LinkError, PeerRefused, ReplicationSource
+from secondsite.agent.lab.engine.port import syncer
+from secondsite.agent.lab.engine.port.client import FrameStream, PeerSession
+from secondsite.agent.lab.engine.port.frames import ReceivedFrame
+from secondsite.agent.lab.engine.primary import cycle
+from secondsite.agent.lab.engine.primary.cycle import CycleRun
+from secondsite.agent.lab.engine.replica.part import IncomingPart
 from secondsite.wire.peer import CycleCommit, CycleCommitted, CycleOpen, CycleOpened
 from support.engine_pair import BLOCK, Pair
 from support.engine_power import Recorder

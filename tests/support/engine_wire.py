@@ -10,7 +10,7 @@ import numpy as np
 
 from secondsite.agent.lab.engine import CycleKind
 from secondsite.agent.lab.engine.blocks import Blocks
-from secondsite.agent.lab.engine.frames import BuiltFrame, build_frame, cycle_digest
+from secondsite.agent.lab.engine.port.frames import BuiltFrame, build_frame, cycle_digest
 from secondsite.wire.peer import HEADER_BYTES, CycleOpen, DiskPlan, FrameHeader
 from support.engine_pair import BLOCK, START, pattern
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from secondsite.agent.lab.engine import EngineError, StoreLocked, TargetStore, UnknownPoint
-from secondsite.agent.lab.engine import adopt as adopting
-from secondsite.agent.lab.engine.adopt import adopt
 from secondsite.agent.lab.engine.blocks import xxh3
 from secondsite.agent.lab.engine.durable import replace_file, sync_directory
+from secondsite.agent.lab.engine.media import adopt as adopting
+from secondsite.agent.lab.engine.media.adopt import adopt
 from support.engine_pair import BLOCK, START, pattern
 
 SIZE = 40 * BLOCK + 4096
@@ -74,7 +74,7 @@ def test_a_stale_disk_is_the_head_but_no_point(tmp_path: Path) -> None:
 @pytest.mark.parametrize("move", [True, False])
 def test_killed_anywhere_it_goes_on(tmp_path: Path, move: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dies before each durable step in turn, and is called again."""
-    monkeypatch.setattr("secondsite.agent.lab.engine.adopt_disk.STEP_BLOCKS", 16)
+    monkeypatch.setattr("secondsite.agent.lab.engine.media.adopt_disk.STEP_BLOCKS", 16)
     deaths = 0
     while _dies_and_goes_on(tmp_path / str(deaths), deaths, move, monkeypatch):
         deaths += 1

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secondsite.agent.lab.engine import CycleKind, StoreDamaged
-from secondsite.agent.lab.engine.catalogue import (
+from secondsite.agent.lab.engine.replica.catalogue import (
     AnyEvent,
     Catalogue,
     Cloned,
@@ -16,7 +16,7 @@ from secondsite.agent.lab.engine.catalogue import (
     decode_line,
     encode_line,
 )
-from secondsite.agent.lab.engine.contents import fold
+from secondsite.agent.lab.engine.replica.contents import fold
 from support.engine_pair import START
 
 EVENTS: list[AnyEvent] = [Cloned(clone=f"c{number}", point="p") for number in range(5)]

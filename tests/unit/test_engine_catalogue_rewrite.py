@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from secondsite.agent.lab.engine import catalogue
-from secondsite.agent.lab.engine.catalogue import Catalogue, Cloned
+from secondsite.agent.lab.engine.replica import catalogue
+from secondsite.agent.lab.engine.replica.catalogue import Catalogue, Cloned
 
 
 def failing(_path: Path) -> None:

@@ -11,14 +11,14 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secondsite.agent.lab.engine.codec import (
+from secondsite.agent.lab.engine.errors import CorruptFrame
+from secondsite.agent.lab.engine.port.codec import (
     MAX_PAYLOAD_BYTES,
     LinkSpeed,
     choose_level,
     compress,
     decompress_into,
 )
-from secondsite.agent.lab.engine.errors import CorruptFrame
 from secondsite.wire.peer import BLOCK_BYTES
 
 MIB = 1024 * 1024

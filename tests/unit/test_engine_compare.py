@@ -17,11 +17,11 @@ from secondsite.agent.lab.engine import (
     MapNotTrusted,
     Stopped,
 )
-from secondsite.agent.lab.engine import compare as comparing
 from secondsite.agent.lab.engine.blocks import Blocks, Digests
-from secondsite.agent.lab.engine.bookmark import Bookmark
-from secondsite.agent.lab.engine.hash_client import HashPages
-from secondsite.agent.lab.engine.tracker import DiskTracker
+from secondsite.agent.lab.engine.port.hash_client import HashPages
+from secondsite.agent.lab.engine.primary import compare as comparing
+from secondsite.agent.lab.engine.primary.bookmark import Bookmark
+from secondsite.agent.lab.engine.primary.tracker import DiskTracker
 from secondsite.wire.peer import MAX_PAGE_BLOCKS
 from support.engine_pair import BLOCK, Pair, pattern
 
@@ -39,7 +39,7 @@ def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
     """Two disks, a point of them, and steps small enough for several per disk."""
     monkeypatch.setattr(comparing, "_STEP_BLOCKS", STEP)
     monkeypatch.setattr(
-        "secondsite.agent.lab.engine.hash_client._PAGE_BLOCKS", {HashBasis.Stored: 256, HashBasis.Read: 128}
+        "secondsite.agent.lab.engine.port.hash_client._PAGE_BLOCKS", {HashBasis.Stored: 256, HashBasis.Read: 128}
     )
     with Pair(tmp_path, {"a": SIZE, "b": 100 * BLOCK}) as pair:
         for block in (*range(120), 700, 800, 1099):
@@ -357,7 +357,7 @@ def mark_nothing_in_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read_no_holes_that_were_filled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("secondsite.agent.lab.engine.disk_scan.data_extents", lambda *_: [(0, 64 * BLOCK)])
+    monkeypatch.setattr("secondsite.agent.lab.engine.primary.disk_scan.data_extents", lambda *_: [(0, 64 * BLOCK)])
 
 
 def move_before_mark(monkeypatch: pytest.MonkeyPatch) -> None:

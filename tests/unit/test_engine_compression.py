@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from secondsite.agent.lab.engine import Compression, CycleResult, PeerClient, cycle
-from secondsite.agent.lab.engine.meter import Meter
+from secondsite.agent.lab.engine import Compression, CycleResult, PeerClient
+from secondsite.agent.lab.engine.port.meter import Meter
+from secondsite.agent.lab.engine.primary import cycle
 from support.engine_pair import BLOCK, Pair, pattern
 from support.engine_proxy import Proxy
 from support.engine_soak import wait_until

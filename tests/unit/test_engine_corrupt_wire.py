@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from secondsite.agent.lab.engine import Compression, DataServer, EngineError, LinkError, TargetStore
 from secondsite.agent.lab.engine.blocks import root_of
-from secondsite.agent.lab.engine.frames import BuiltFrame, build_frame, cycle_digest
+from secondsite.agent.lab.engine.port.frames import BuiltFrame, build_frame, cycle_digest
 from secondsite.wire.peer import CycleCommit, CycleKind, CycleOpen, DiskCommit, DiskPlan
 from support.engine_pair import BLOCK, START, Pair, pattern
 from support.engine_proxy import Conversation, Cut, Proxy

@@ -22,10 +22,10 @@ from secondsite.agent.lab.engine import (
     Stopped,
     StoreDamaged,
     TargetStore,
-    fsck,
 )
-from secondsite.agent.lab.engine.layer import Layer
-from secondsite.agent.lab.engine.state import load_state
+from secondsite.agent.lab.engine.check import fsck
+from secondsite.agent.lab.engine.primary.state import load_state
+from secondsite.agent.lab.engine.replica.layer import Layer
 from support.engine_damage import SIZES, Truth, cycles, disk_folder, flip
 from support.engine_pair import BLOCK, Pair, pattern
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from secondsite.agent.lab.engine import Freeze, cycle
-from secondsite.agent.lab.engine.tracker import DiskTracker
+from secondsite.agent.lab.engine import Freeze
+from secondsite.agent.lab.engine.primary import cycle
+from secondsite.agent.lab.engine.primary.tracker import DiskTracker
 from support.engine_pair import BLOCK, Pair, pattern, quick_folder
 
 SIZES = {"data": 70 * BLOCK, "system": 3 * BLOCK + 512}

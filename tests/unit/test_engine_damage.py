@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from secondsite.agent.lab.engine import BlockRef, DamagedBlock, PointInUse, Stopped, TokenBucket
-from secondsite.agent.lab.engine.scrub import ScrubProgress
+from secondsite.agent.lab.engine.replica.scrub import ScrubProgress
 from support.engine_damage import SIZES, cycles, damage_block, damaged, disk_folder, flip, layer_path, scrub_files
 from support.engine_pair import BLOCK, Pair, pattern
 
@@ -96,8 +96,8 @@ def test_damage_moves_with_the_blocks_when_layers_are_merged(pair: Pair, oldest:
 
 
 def test_a_disk_that_dies_does_not_fill_the_catalogue(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("secondsite.agent.lab.engine.damage.MAX_LISTED_BLOCKS", 2)
-    monkeypatch.setattr("secondsite.agent.lab.engine.damage.MAX_WANTED_BLOCKS", 1)
+    monkeypatch.setattr("secondsite.agent.lab.engine.replica.damage.MAX_LISTED_BLOCKS", 2)
+    monkeypatch.setattr("secondsite.agent.lab.engine.replica.damage.MAX_WANTED_BLOCKS", 1)
     for block in range(6):
         pair.disks["a"].write(block * BLOCK, pattern(block))
     point = pair.cycle().cycle

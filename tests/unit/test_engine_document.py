@@ -9,8 +9,8 @@ from typing import get_args
 import pytest
 
 from secondsite.agent.lab import engine
-from secondsite.agent.lab.engine.catalogue import AnyEvent
-from secondsite.agent.lab.engine.layer import INDEX_TYPE, TRAILER_BYTES
+from secondsite.agent.lab.engine.replica.catalogue import AnyEvent
+from secondsite.agent.lab.engine.replica.layer import INDEX_TYPE, TRAILER_BYTES
 from secondsite.wire.peer import ENTRY, HEADER_BYTES
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "engine.md"

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secondsite.agent.lab.engine.errors import CorruptFrame
-from secondsite.agent.lab.engine.frames import BuiltFrame, FrameReader, build_frame, cycle_digest
+from secondsite.agent.lab.engine.port.frames import BuiltFrame, FrameReader, build_frame, cycle_digest
 from secondsite.wire.peer import ENTRY, FLAG_ZERO, FRAME_BLOCKS, HEADER_BYTES, MAX_FRAME_BYTES, FrameHeader
 from support.engine_pair import BLOCK, pattern
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from secondsite.agent.lab.engine import LinkError
-from secondsite.agent.lab.engine.cycle import CycleRun
+from secondsite.agent.lab.engine.primary.cycle import CycleRun
 from support.engine_pair import BLOCK, Pair, pattern
 
 

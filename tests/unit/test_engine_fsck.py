@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from secondsite.agent.lab.engine import Stopped, StoreDamaged, StoreLocked, TargetStore, fsck
-from secondsite.agent.lab.engine.catalogue import (
+from secondsite.agent.lab.engine import Stopped, StoreDamaged, StoreLocked, TargetStore
+from secondsite.agent.lab.engine.check import fsck
+from secondsite.agent.lab.engine.replica.catalogue import (
     CloneDropped,
     Committed,
     Damaged,

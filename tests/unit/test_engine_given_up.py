@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from secondsite.agent.lab.engine import HeadConflict, LinkError, PeerClient
-from secondsite.agent.lab.engine.client import PeerSession
+from secondsite.agent.lab.engine.port.client import PeerSession
 from support.engine_pair import BLOCK, Pair, pattern
 
 SIZES = {"data": 8 * BLOCK}

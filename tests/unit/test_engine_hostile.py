@@ -301,7 +301,7 @@ def test_disks_that_cannot_be_made_leave_nothing_behind(pair: Pair, monkeypatch:
         raise OSError(27, "File too large")
 
     with monkeypatch.context() as patched_os:
-        patched_os.setattr("secondsite.agent.lab.engine.base.os.ftruncate", full)
+        patched_os.setattr("secondsite.agent.lab.engine.replica.base.os.ftruncate", full)
         with pytest.raises(PeerRefused, match="NoStorage"):
             pair.target.receiver.open_cycle(opening())
     assert not list((pair.folder / "target/disks").iterdir())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from secondsite.agent.lab.engine import DamagedBlock, TargetStore, UnknownPoint
-from secondsite.agent.lab.engine.images import (
+from secondsite.agent.lab.engine.media.images import (
     ImageFormat,
     ImageRefused,
     ImageToolMissing,

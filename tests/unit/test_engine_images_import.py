@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from secondsite.agent.lab.engine.image_formats import format_of
-from secondsite.agent.lab.engine.images import ImageFormat, ImageRefused, ImageToolMissing, import_image
+from secondsite.agent.lab.engine.media.image_formats import format_of
+from secondsite.agent.lab.engine.media.images import ImageFormat, ImageRefused, ImageToolMissing, import_image
 from secondsite.wire.peer import BLOCK_BYTES
 from support.engine_images import MIB, allocated, needs_qemu, only, refused, tool
 

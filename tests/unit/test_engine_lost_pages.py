@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from secondsite.agent.lab.engine.errors import FramesMissing
-from secondsite.agent.lab.engine.frames import FrameReader, ReceivedFrame, build_frame, cycle_digest
-from secondsite.agent.lab.engine.layer import Layer
-from secondsite.agent.lab.engine.part import IncomingPart
+from secondsite.agent.lab.engine.port.frames import FrameReader, ReceivedFrame, build_frame, cycle_digest
+from secondsite.agent.lab.engine.replica.layer import Layer
+from secondsite.agent.lab.engine.replica.part import IncomingPart
 from secondsite.wire.peer import BLOCK_BYTES, DiskCommit, DiskPlan
 
 FRAMES = 3

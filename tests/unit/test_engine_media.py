@@ -17,9 +17,9 @@ from secondsite.agent.lab.engine import (
     TargetStore,
 )
 from secondsite.agent.lab.engine.errors import WaitingForMedia
-from secondsite.agent.lab.engine.media import MediaRefused, export_initial, import_initial, load_manifest
-from secondsite.agent.lab.engine.receiver import Receiver
-from secondsite.agent.lab.engine.tracker import DiskTracker
+from secondsite.agent.lab.engine.media.initial import MediaRefused, export_initial, import_initial, load_manifest
+from secondsite.agent.lab.engine.primary.tracker import DiskTracker
+from secondsite.agent.lab.engine.replica.receiver import Receiver
 from support.engine_pair import BLOCK, Pair, pattern
 
 BLOCKS = 400

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from secondsite.agent.lab.engine import StoreDamaged, TargetStore, fsck
+from secondsite.agent.lab.engine import StoreDamaged, TargetStore
+from secondsite.agent.lab.engine.check import fsck
 from secondsite.wire.peer import FrameHeader
 from support.engine_pair import BLOCK, Pair
 

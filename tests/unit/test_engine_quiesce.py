@@ -9,7 +9,7 @@ import pytest
 
 from secondsite.agent.lab.engine import Consistency, QuiesceFailed, Stopped
 from secondsite.agent.lab.engine.blocks import Blocks
-from secondsite.agent.lab.engine.tracker import DiskTracker
+from secondsite.agent.lab.engine.primary.tracker import DiskTracker
 from support.engine_pair import BLOCK, Pair, pattern
 from support.engine_soak import wait_until
 

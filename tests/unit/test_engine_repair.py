@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from secondsite.agent.lab.engine import BlockRef, PeerRefused
-from secondsite.agent.lab.engine.frames import build_frame, cycle_digest
-from secondsite.agent.lab.engine.layer import Layer
-from secondsite.agent.lab.engine.mending import repair_digest
+from secondsite.agent.lab.engine.port.frames import build_frame, cycle_digest
+from secondsite.agent.lab.engine.primary.mending import repair_digest
+from secondsite.agent.lab.engine.replica.layer import Layer
 from secondsite.wire.peer import Repaired
 from support.engine_damage import (
     SIZES,

@@ -14,7 +14,7 @@ from secondsite.agent.lab.engine import (
     prepare_promotion,
     promote,
 )
-from secondsite.agent.lab.engine.client import PeerSession
+from secondsite.agent.lab.engine.port.client import PeerSession
 from support.engine_pair import BLOCK, pattern
 from support.engine_roles import Sites
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from secondsite.agent.lab.engine import ReplicationSource
-from secondsite.agent.lab.engine.stale import read_stale_page, unpack_bits
+from secondsite.agent.lab.engine.roles.stale import read_stale_page, unpack_bits
 from support.engine_pair import BLOCK, pattern
 from support.engine_roles import Image, Site, Sites
 

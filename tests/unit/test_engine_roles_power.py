@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from secondsite.agent.lab.engine import ReplicationSource, promote, source_core
+from secondsite.agent.lab.engine import ReplicationSource, promote
+from secondsite.agent.lab.engine.primary import source_core
 from support.engine_pair import BLOCK, pattern
 from support.engine_power import Recorder
 from support.engine_power_states import PowerDisk

@@ -12,17 +12,16 @@ from secondsite.agent.lab.engine import (
     StaleGeneration,
     UnknownPoint,
     cancel_failover,
-    demotion,
     fail_over,
     finish_demotion,
     finish_promotion,
-    flattening,
     forget_promotion,
     prepare_promotion,
     promote,
 )
 from secondsite.agent.lab.engine.errors import NoSpace
-from secondsite.agent.lab.engine.space import Space
+from secondsite.agent.lab.engine.replica.space import Space
+from secondsite.agent.lab.engine.roles import demotion, flattening
 from secondsite.wire.peer import CycleCommit, CycleCommitted
 from support.engine_pair import BLOCK, pattern
 from support.engine_roles import Sites

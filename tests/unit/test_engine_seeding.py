@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from secondsite.agent.lab.engine import CycleKind, EngineError, HeadConflict, MapNotTrusted, TargetStore, UnknownPoint
-from secondsite.agent.lab.engine import adopt as adopting
-from secondsite.agent.lab.engine.image_formats import ImageRefused
-from secondsite.agent.lab.engine.seeding import seed
+from secondsite.agent.lab.engine.media import adopt as adopting
+from secondsite.agent.lab.engine.media.image_formats import ImageRefused
+from secondsite.agent.lab.engine.media.seeding import seed
 from support.engine_pair import BLOCK, Pair, pattern
 
 BLOCKS = 300

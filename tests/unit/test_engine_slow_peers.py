@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from secondsite.agent.lab.engine import Link, LinkError, Stopped, link, server
-from secondsite.agent.lab.engine.patience import Patience
+from secondsite.agent.lab.engine import Link, LinkError, Stopped
+from secondsite.agent.lab.engine.port import link, server
+from secondsite.agent.lab.engine.port.patience import Patience
 from support.engine_pair import Pair, pattern
 from support.engine_wire import CYCLES, SIZES, frame, opening, put
 
@@ -99,7 +100,7 @@ def test_a_connection_may_lie_idle_between_messages(pair: Pair) -> None:
 
 def test_an_answer_that_comes_byte_by_byte_is_not_waited_for(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sender's end has the same patience."""
-    monkeypatch.setattr("secondsite.agent.lab.engine.channel.PATIENCE", QUICK)
+    monkeypatch.setattr("secondsite.agent.lab.engine.port.channel.PATIENCE", QUICK)
     ours, theirs = socket.socketpair()
     over = threading.Event()
 

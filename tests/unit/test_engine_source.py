@@ -17,10 +17,10 @@ from secondsite.agent.lab.engine import (
     SourceDisk,
     Stopped,
     StoreLocked,
-    tracker,
 )
-from secondsite.agent.lab.engine.catalogue import Catalogue, Committed, Event
-from secondsite.agent.lab.engine.client import PeerSession
+from secondsite.agent.lab.engine.port.client import PeerSession
+from secondsite.agent.lab.engine.primary import tracker
+from secondsite.agent.lab.engine.replica.catalogue import Catalogue, Committed, Event
 from secondsite.wire.peer import CycleCommit, CycleCommitted
 from support.engine_pair import BLOCK, Pair, pattern
 from support.engine_soak import wait_until

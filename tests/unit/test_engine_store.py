@@ -19,9 +19,9 @@ from secondsite.agent.lab.engine import (
     TargetStore,
     UnknownClone,
     UnknownPoint,
-    core,
 )
-from secondsite.agent.lab.engine.layer import Layer
+from secondsite.agent.lab.engine.replica import core
+from secondsite.agent.lab.engine.replica.layer import Layer
 from support.engine_pair import BLOCK, Pair, pattern
 
 SIZES = {"a": 8 * BLOCK, "b": 2 * BLOCK + 1000}

@@ -9,7 +9,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from secondsite.agent.lab.engine import DataServer, server
+from secondsite.agent.lab.engine import DataServer
+from secondsite.agent.lab.engine.port import server
 from secondsite.trust.contexts import server_context
 from secondsite.trust.gate import only_roles
 from secondsite.trust.names import Role

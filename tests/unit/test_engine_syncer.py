@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from secondsite.agent.lab.engine import syncer
-from secondsite.agent.lab.engine.frames import FrameReader, ReceivedFrame, build_frame, cycle_digest
-from secondsite.agent.lab.engine.part import IncomingPart
-from secondsite.agent.lab.engine.syncer import Syncer
+from secondsite.agent.lab.engine.port import syncer
+from secondsite.agent.lab.engine.port.frames import FrameReader, ReceivedFrame, build_frame, cycle_digest
+from secondsite.agent.lab.engine.port.syncer import Syncer
+from secondsite.agent.lab.engine.replica.part import IncomingPart
 from secondsite.wire.peer import BLOCK_BYTES, DiskPlan
 
 FRAMES = 6

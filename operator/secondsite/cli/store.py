@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from secondsite.agent.lab.engine.findings import Finding, StoreReport
+    from secondsite.agent.lab.engine.check.findings import Finding, StoreReport
 
 _folder = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
@@ -41,7 +41,8 @@ def repair(folder: Path) -> None:
 
 def _examine(folder: Path, *, repair: bool) -> None:
     # Only these commands need the engine's libraries.
-    from secondsite.agent.lab.engine import EngineError, fsck  # noqa: PLC0415
+    from secondsite.agent.lab.engine import EngineError  # noqa: PLC0415
+    from secondsite.agent.lab.engine.check import fsck  # noqa: PLC0415 - as above
 
     stores = fsck.find_stores(folder)
     if not stores:

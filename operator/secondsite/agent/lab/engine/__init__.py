@@ -3,13 +3,6 @@
 A handful of verbs on disks, all blocking and thread-safe. It knows nothing of Kubernetes, operators or health.
 """
 
-from secondsite.agent.lab.engine.bucket import TokenBucket
-from secondsite.agent.lab.engine.client import PeerClient
-from secondsite.agent.lab.engine.clone import Clone
-from secondsite.agent.lab.engine.codec import Compression
-from secondsite.agent.lab.engine.compare import CompareResult
-from secondsite.agent.lab.engine.demotion import demote, finish_demotion
-from secondsite.agent.lab.engine.disk import SourceDisk
 from secondsite.agent.lab.engine.errors import (
     DamagedBlock,
     EngineError,
@@ -28,24 +21,36 @@ from secondsite.agent.lab.engine.errors import (
     UnknownPoint,
     WaitingForMedia,
 )
-from secondsite.agent.lab.engine.failover import cancel_failover, fail_over
-from secondsite.agent.lab.engine.flattening import finish_promotion
-from secondsite.agent.lab.engine.link import Link
-from secondsite.agent.lab.engine.promotion import prepare_promotion, promote
-from secondsite.agent.lab.engine.quiesce import Quiesce
-from secondsite.agent.lab.engine.retention import retention
-from secondsite.agent.lab.engine.retired import (
+from secondsite.agent.lab.engine.media.adopt import adopt
+from secondsite.agent.lab.engine.media.image_formats import ImageFormat, ImageRefused
+from secondsite.agent.lab.engine.media.images import ImageToolMissing, export_image, import_image
+from secondsite.agent.lab.engine.media.initial import MediaRefused, export_initial, import_initial
+from secondsite.agent.lab.engine.media.seeding import seed
+from secondsite.agent.lab.engine.port.bucket import TokenBucket
+from secondsite.agent.lab.engine.port.client import PeerClient
+from secondsite.agent.lab.engine.port.codec import Compression
+from secondsite.agent.lab.engine.port.link import Link
+from secondsite.agent.lab.engine.port.routes import Authorize, Post
+from secondsite.agent.lab.engine.port.server import DataServer
+from secondsite.agent.lab.engine.primary.compare import CompareResult
+from secondsite.agent.lab.engine.primary.disk import SourceDisk
+from secondsite.agent.lab.engine.primary.quiesce import Quiesce
+from secondsite.agent.lab.engine.primary.source import ReplicationSource
+from secondsite.agent.lab.engine.replica.clone import Clone
+from secondsite.agent.lab.engine.replica.retention import retention
+from secondsite.agent.lab.engine.replica.scrub import ScrubProgress, ScrubResult
+from secondsite.agent.lab.engine.replica.store import TargetStore
+from secondsite.agent.lab.engine.roles.demotion import demote, finish_demotion
+from secondsite.agent.lab.engine.roles.failover import cancel_failover, fail_over
+from secondsite.agent.lab.engine.roles.flattening import finish_promotion
+from secondsite.agent.lab.engine.roles.promotion import prepare_promotion, promote
+from secondsite.agent.lab.engine.roles.retired import (
     PromotedAway,
     demotion_pending,
     forget_promotion,
     promoted_away,
     promotion_pending,
 )
-from secondsite.agent.lab.engine.routes import Authorize, Post
-from secondsite.agent.lab.engine.scrub import ScrubProgress, ScrubResult
-from secondsite.agent.lab.engine.server import DataServer
-from secondsite.agent.lab.engine.source import ReplicationSource
-from secondsite.agent.lab.engine.store import TargetStore
 from secondsite.agent.lab.engine.types import (
     BlockRef,
     CloneInfo,
@@ -73,9 +78,13 @@ __all__ = [
     "Freeze",
     "HashBasis",
     "HeadConflict",
+    "ImageFormat",
+    "ImageRefused",
+    "ImageToolMissing",
     "Link",
     "LinkError",
     "MapNotTrusted",
+    "MediaRefused",
     "NoSpace",
     "PeerClient",
     "PeerRefused",
@@ -99,16 +108,22 @@ __all__ = [
     "UnknownClone",
     "UnknownPoint",
     "WaitingForMedia",
+    "adopt",
     "cancel_failover",
     "demote",
     "demotion_pending",
+    "export_image",
+    "export_initial",
     "fail_over",
     "finish_demotion",
     "finish_promotion",
     "forget_promotion",
+    "import_image",
+    "import_initial",
     "prepare_promotion",
     "promote",
     "promoted_away",
     "promotion_pending",
     "retention",
+    "seed",
 ]

@@ -1,0 +1,1 @@
+"""The data port, both ends: HTTP on one socket, frames, compression, limits, who answers what."""

@@ -1,0 +1,288 @@
+"""The sender's end of the data port."""
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from secondsite.agent.lab.engine.errors import FramesMissing, HeadConflict, LinkError, PeerRefused, StaleGeneration
+from secondsite.agent.lab.engine.port.bucket import TokenBucket
+from secondsite.agent.lab.engine.port.channel import Channel
+from secondsite.agent.lab.engine.port.codec import Compression, LinkSpeed, choose_level
+from secondsite.agent.lab.engine.port.frames import BuiltFrame
+from secondsite.agent.lab.engine.port.link import Link
+from secondsite.wire.peer import (
+    MAX_MESSAGE_BYTES,
+    Codec,
+    CycleCommit,
+    CycleCommitted,
+    CycleOpen,
+    CycleOpened,
+    FramesHeld,
+    Message,
+    PeerStatus,
+    Problem,
+)
+
+Answer = TypeVar("Answer", bound=Message)
+Sent = Callable[[int, int], None]
+
+# Whatever the network did to our bytes, sending them again may help.
+_RETRY_CODES = frozenset({"CorruptFrame", "BadMessage", "Superseded"})
+
+
+class PeerClient:
+    """Dials the data port of another site; keeps no connection, so it may be shared by all VMs and kept for ever.
+
+    `tls` None is for tests and benchmarks. `verify_peer` sees the certificate of each connection, as `getpeercert`
+    gives it, and raises PeerRefused for a stranger. `dial` replaces the plain TCP connection (faults of the link).
+    All clients of one peer share one `link`, and all of a site one `bucket`. `compression` may be changed at any time.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None,
+        *,
+        bucket: TokenBucket | None = None,
+        server_name: str | None = None,
+        timeout_seconds: float = 30,
+        verify_peer: Callable[[Mapping[str, object]], None] | None = None,
+        dial: Callable[[], socket.socket] | None = None,
+        compression: Compression = Compression.Auto,
+        link: Link | None = None,
+    ) -> None:
+        self.bucket = bucket or TokenBucket()
+        self.link = link or Link()
+        self.compression = compression
+        self._address = (host, port)
+        self._tls = tls
+        self._server_name = server_name or host
+        self._timeout = timeout_seconds
+        self._verify_peer = verify_peer
+        self._dial = dial or self._connect
+
+    def status(self, vm_id: str) -> PeerStatus:
+        """One VM as the replica's side sees it. LinkError, PeerRefused."""
+        with self.session() as peer:
+            return peer.status(vm_id)
+
+    def level(self, codecs: Collection[str]) -> int | None:
+        """How to compress the next frame for a peer that knows `codecs`: a zstd level; None: not at all."""
+        if self.compression is Compression.Off or Codec.Zstd not in codecs:
+            return None
+        return choose_level(self.link.speed.rate, self.bucket.rate)
+
+    def post(self, path: str, message: Message, answer: type[Answer]) -> Answer:
+        """A message beside replication (`DataServer`'s `posts`). LinkError, PeerRefused."""
+        with self.session() as peer:
+            return peer.post(path, message, answer)
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator["PeerSession"]:
+        """One connection, from its first use to the end of the block."""
+        peer = PeerSession(self.open_channel, f"{self._address[0]}:{self._address[1]}", self.link.speed)
+        try:
+            yield peer
+        finally:
+            peer.close()
+
+    def open_channel(self) -> Channel:
+        """A new connection, its other end verified."""
+        try:
+            sock = self._dial()
+        except OSError as error:
+            raise LinkError(f"connecting to {self._address[0]}:{self._address[1]}: {error}") from error
+        try:
+            sock.settimeout(self._timeout)
+            channel = Channel(self._wrap(sock))
+        except OSError as error:
+            sock.close()
+            raise LinkError(f"TLS with {self._address[0]}:{self._address[1]}: {error}") from error
+        try:
+            if self._verify_peer is not None:
+                self._verify_peer(channel.peer_certificate or {})
+        except BaseException:
+            channel.close()
+            raise
+        return channel
+
+    def _wrap(self, sock: socket.socket) -> socket.socket:
+        return sock if self._tls is None else self._tls.wrap_socket(sock, server_hostname=self._server_name)
+
+    def _connect(self) -> socket.socket:
+        return socket.create_connection(self._address, timeout=self._timeout)
+
+
+class PeerSession:
+    """Requests on one connection, one after the other. After a LinkError it is of no more use."""
+
+    def __init__(self, connect: Callable[[], Channel], host: str, speed: LinkSpeed) -> None:
+        self._connect = connect
+        self._host = host
+        self._speed = speed
+        self._channel: Channel | None = None
+
+    def status(self, vm_id: str) -> PeerStatus:
+        return self._call("GET", f"/v1/vms/{vm_id}", None, PeerStatus)
+
+    def post(self, path: str, message: Message, answer: type[Answer]) -> Answer:
+        return self._call("POST", path, message, answer)
+
+    def open_cycle(self, vm_id: str, message: CycleOpen) -> CycleOpened:
+        return self.post(f"/v1/vms/{vm_id}/cycles", message, CycleOpened)
+
+    def commit(self, vm_id: str, cycle: str, message: CycleCommit) -> CycleCommitted:
+        return self.post(f"/v1/vms/{vm_id}/cycles/{cycle}/commit", message, CycleCommitted)
+
+    def put_frames(self, vm_id: str, cycle: str, disk: str, first: int) -> "FrameStream":
+        """Begin a PUT of frames, the first of which has the sequence number `first`."""
+        channel = self._opened()
+        path = f"/v1/vms/{vm_id}/cycles/{cycle}/disks/{disk}/frames?from={first}"
+        channel.send(f"PUT {path} HTTP/1.1\r\nhost: {self._host}\r\ntransfer-encoding: chunked\r\n\r\n".encode())
+        return FrameStream(channel, self._speed)
+
+    def put_repairs(self, vm_id: str, disk: str) -> "FrameStream":
+        """Begin a PUT of blocks that are damaged at the other side."""
+        channel = self._opened()
+        path = f"/v1/vms/{vm_id}/disks/{disk}/repairs"
+        channel.send(f"PUT {path} HTTP/1.1\r\nhost: {self._host}\r\ntransfer-encoding: chunked\r\n\r\n".encode())
+        return FrameStream(channel, self._speed)
+
+    def abort(self) -> None:
+        """End the connection from another thread."""
+        if self._channel is not None:
+            self._channel.abort()
+
+    def close(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def _opened(self) -> Channel:
+        if self._channel is None:
+            self._channel = self._connect()
+        return self._channel
+
+    def get_bytes(self, path: str) -> bytes:
+        """What is answered in bytes instead of a message: hashes, bits."""
+        return read_bytes(self._send("GET", path, b""))
+
+    def _call(self, method: str, path: str, message: Message | None, answer: type[Answer]) -> Answer:
+        body = b"" if message is None else msgspec.json.encode(message)
+        return read_answer(self._send(method, path, body), answer)
+
+    def _send(self, method: str, path: str, body: bytes) -> Channel:
+        head = f"{method} {path} HTTP/1.1\r\nhost: {self._host}\r\ncontent-length: {len(body)}\r\n\r\n"
+        channel = self._opened()
+        channel.send(head.encode() + body)
+        return channel
+
+
+class FrameStream:
+    """A PUT under way."""
+
+    def __init__(self, channel: Channel, speed: LinkSpeed) -> None:
+        self._channel = channel
+        self._speed = speed
+        self._sending_seconds = 0.0
+
+    def send(self, frame: BuiltFrame, bucket: TokenBucket, stop: threading.Event, sent: Sent) -> None:
+        """Send one frame as one chunk, slice by slice as the bucket allows. An early answer is raised as its error.
+
+        `sent` hears of each slice: bytes of blocks, bytes on the wire. Together the former are the frame's data blocks.
+        """
+        self._sending_seconds = 0.0
+        head = b"%x\r\n" % frame.size + frame.head
+        self._send_piece(head, bucket, stop)
+        sent(0, len(head))
+        reported, stored, size = 0, 0, frame.payload_size
+        for part in _slices(frame.payload, bucket):
+            self._send_piece(part, bucket, stop)
+            stored += len(part)
+            held = frame.raw_bytes * stored // size
+            sent(held - reported, len(part))
+            reported = held
+        self._send_piece(b"\r\n", bucket, stop)
+        sent(0, len(b"\r\n"))
+        self._note_speed(len(head) + size)
+
+    def _note_speed(self, count: int) -> None:
+        try:
+            rate = self._channel.delivery_rate()
+        except OSError:
+            self._speed.note(count, self._sending_seconds)
+            return
+        if rate is not None:
+            self._speed.note(count, count / rate)
+
+    def _send_piece(self, piece: bytes | memoryview, bucket: TokenBucket, stop: threading.Event) -> None:
+        bucket.take(len(piece), stop)
+        if self._channel.answer_waits():
+            self.finish_early()
+        started = time.monotonic()
+        self._channel.send(piece)
+        self._sending_seconds += time.monotonic() - started
+
+    def finish_early(self) -> None:
+        read_answer(self._channel, FramesHeld)
+        raise LinkError("the other side ended the transfer before its end")
+
+    def finish(self) -> int:
+        """End the body; how many frames the other side holds durably now."""
+        return self.end(FramesHeld).have
+
+    def end(self, answer: type[Answer]) -> Answer:
+        """End the body and read the answer."""
+        self._channel.send(b"0\r\n\r\n")
+        return read_answer(self._channel, answer)
+
+
+def _slices(payload: list[memoryview], bucket: TokenBucket) -> Iterator[memoryview]:
+    """What to ask the bucket for at a time; its rate may change meanwhile."""
+    for piece in payload:
+        start = 0
+        while start < len(piece):
+            part = piece[start : start + bucket.slice_bytes]
+            yield part
+            start += len(part)
+
+
+def read_answer(channel: Channel, answer: type[Answer]) -> Answer:
+    """The answer to a request, or its problem as an error."""
+    return _decode(read_bytes(channel), answer)
+
+
+def read_bytes(channel: Channel) -> bytes:
+    """The body of the answer to a request, or its problem as an error."""
+    start, headers = channel.read_head()
+    body = channel.read_body(headers, MAX_MESSAGE_BYTES)
+    words = start.split(" ", 2)
+    if len(words) >= 2 and words[1] in {"200", "201"}:
+        return body
+    raise _error_of(_decode(body, Problem))
+
+
+def _decode(body: bytes, answer: type[Answer]) -> Answer:
+    try:
+        return msgspec.json.decode(body, type=answer)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LinkError(f"answer {body[:80]!r} cannot be read as {answer.__name__}: {error}") from error
+
+
+def _error_of(problem: Problem) -> Exception:
+    if problem.code in _RETRY_CODES:
+        return LinkError(f"the other side ended the transfer: {problem.code}, {problem.detail}")
+    if problem.code == "HeadConflict":
+        return HeadConflict(problem.head, problem.detail)
+    if problem.code == "StaleGeneration":
+        return StaleGeneration(problem.generation, problem.detail)
+    if problem.code == "FramesMissing" and problem.have is not None:
+        return FramesMissing(problem.have, problem.detail)
+    return PeerRefused(problem.status, problem.code, problem.detail)

@@ -1,0 +1,1 @@
+"""The sending half: disks, the map of what changed, cycles, comparisons."""

@@ -1,0 +1,209 @@
+"""What a source is before it sends anything: its tracked disks, its state, its lock, who may act on it."""
+
+import contextlib
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from secondsite.agent.lab.engine.durable import check_id, lock_directory, make_directories
+from secondsite.agent.lab.engine.errors import EngineError, StaleGeneration
+from secondsite.agent.lab.engine.primary.bookmark import bookmark_path
+from secondsite.agent.lab.engine.primary.disk import SourceDisk
+from secondsite.agent.lab.engine.primary.state import (
+    OpenState,
+    SourceState,
+    current_boot_id,
+    load_state,
+    save_state,
+    state_path,
+    taken_up,
+)
+from secondsite.agent.lab.engine.primary.tracker import DiskTracker
+from secondsite.agent.lab.engine.roles.retired import expect_not_demoted
+from secondsite.agent.lab.engine.types import Freeze, utc_now
+
+
+class SourceCore:
+    """The tracked disks of one VM under `root`, and what is durably known of their replication."""
+
+    _tracker_type = DiskTracker
+
+    def __init__(
+        self,
+        root: Path,
+        vm_id: str,
+        disks: Mapping[str, SourceDisk],
+        *,
+        generation: int = 1,
+        clock: Callable[[], datetime] = utc_now,
+        boot_id: str | None = None,
+        at_freeze: Callable[[Freeze], None] | None = None,
+    ) -> None:
+        self.vm_id = check_id("VM", vm_id)
+        self._root = root
+        self._disks = {check_id("disk", name): disks[name] for name in sorted(disks)}
+        self._clock = clock
+        self._at_freeze = at_freeze
+        self._one_cycle = threading.Lock()
+        # How often the map was lost since; whoever makes it trusted again must have seen them all.
+        self._distrusted = 0
+        make_directories(root)
+        self._directory_lock = lock_directory(root)
+        try:
+            expect_not_demoted(root)
+            self._state = self._open_state(generation, boot_id or current_boot_id())
+            whole = all(DiskTracker.image_complete(root, name, disk.size) for name, disk in self._disks.items())
+            self.trackers = {name: self._tracker_type(disk, root, name) for name, disk in self._disks.items()}
+            self._save(self._state)
+            self._settle()
+            if not whole:
+                self._close_cycle()
+        except BaseException:
+            os.close(self._directory_lock)
+            raise
+        for name, disk in self._disks.items():
+            disk.attach(self.trackers[name])
+
+    @staticmethod
+    def exists(root: Path) -> bool:
+        """Whether tracking was ever set up under `root`."""
+        return state_path(root).exists()
+
+    @property
+    def root(self) -> Path:
+        """The folder of the tracking."""
+        return self._root
+
+    @property
+    def map_trusted(self) -> bool:
+        """False after an unclean stop of the host: writes may be missing from the map."""
+        return self._state.trusted
+
+    @property
+    def head(self) -> str | None:
+        """The newest recovery point known here to be committed at the replica."""
+        return self._state.head
+
+    @property
+    def open_cycle(self) -> OpenState | None:
+        return self._state.open
+
+    @property
+    def generation(self) -> int:
+        return self._state.generation
+
+    @property
+    def superseded_by(self) -> int | None:
+        """The newer generation that refused ours: the VM is primary elsewhere. None again after a cycle was taken."""
+        return self._state.superseded_by
+
+    @property
+    def initial_done(self) -> bool:
+        return self._state.head is not None
+
+    def distrust(self) -> None:
+        """As after a crash of the host."""
+        self._distrusted += 1
+        for name in self._disks:
+            bookmark_path(self._root, name).unlink(missing_ok=True)
+        self._change(trusted=False)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One cycle or comparison at a time."""
+        if not self._one_cycle.acquire(blocking=False):
+            raise RuntimeError(f"a cycle or comparison of VM {self.vm_id} is running already")
+        try:
+            if self._directory_lock < 0:
+                raise EngineError(f"VM {self.vm_id}: replication was closed here")
+            self._settle()
+            yield
+        except StaleGeneration as refusal:
+            self._change(superseded_by=refusal.generation or self.generation + 1)
+            raise
+        finally:
+            self._one_cycle.release()
+
+    @contextlib.contextmanager
+    def _all_locked(self) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            for disk in self._disks.values():
+                stack.enter_context(disk.lock)
+            yield
+
+    def _close_cycle(self) -> None:
+        self._settle()
+        if self._state.open is not None:
+            self._change(open=None, given_up=self._state.open.cycle)
+
+    def _settle(self) -> None:
+        """What a kill interrupted, or a full disk: the maps are released only after the replica said Committed.
+
+        To open that cycle once more would make a point of nothing, where the replica was replaced since.
+        """
+        opened = self._state.open
+        if self._state.trusted and opened and opened.blocks is not None and self._frozen_blocks() < opened.blocks:
+            for tracker in self.trackers.values():
+                tracker.release()
+            self._stand_on(opened)
+
+    def _stand_on(self, cycle: OpenState) -> None:
+        """The cycle is a recovery point, and the next builds on it."""
+        head = {"head": cycle.cycle, "head_time": cycle.freeze_time, "lineage": ()}
+        self._change(**head, open=None, given_up=None, superseded_by=None, compared=None)
+
+    def _frozen_blocks(self) -> int:
+        return sum(tracker.frozen_blocks() for tracker in self.trackers.values())
+
+    def close(self) -> None:
+        """A clean stop: after it the host may stop too. Waits for a running cycle: set its `stop` first.
+
+        Detaches from the disks, which stay open. May be repeated.
+        """
+        with self._one_cycle:
+            if self._directory_lock < 0:
+                return
+            self._settle()
+            self._detach(durable=True)
+            for disk in self._disks.values():
+                disk.sync()
+            self._change(clean=True)
+            self._unlock()
+
+    def discard(self) -> None:
+        """Stop tracking for good: all but the disks is removed. Waits for a running cycle: set its `stop` first."""
+        with self._one_cycle:
+            if self._directory_lock >= 0:
+                self._detach(durable=False)
+                self._unlock()
+            state_path(self._root).unlink(missing_ok=True)
+            shutil.rmtree(self._root, ignore_errors=True)
+
+    def _detach(self, *, durable: bool) -> None:
+        for disk in self._disks.values():
+            disk.attach(None)
+        for tracker in self.trackers.values():
+            tracker.close(durable=durable)
+
+    def _unlock(self) -> None:
+        os.close(self._directory_lock)
+        self._directory_lock = -1
+
+    def _open_state(self, generation: int, boot_id: str) -> SourceState:
+        sizes = {name: disk.size for name, disk in self._disks.items()}
+        complete = all(DiskTracker.complete(self._root, name, size) for name, size in sizes.items())
+        fresh = SourceState(vm=self.vm_id, disks=sizes, generation=generation, boot_id=boot_id)
+        path = state_path(self._root)
+        return taken_up(load_state(path), fresh, path, maps_complete=complete)
+
+    def _change(self, **changes: object) -> None:
+        self._save(msgspec.structs.replace(self._state, **changes))
+
+    def _save(self, state: SourceState) -> None:
+        save_state(state_path(self._root), state)
+        self._state = state

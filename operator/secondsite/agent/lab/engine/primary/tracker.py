@@ -1,0 +1,224 @@
+"""Which blocks of a disk changed, and the frozen image of those that a cycle still owes to the replica.
+
+Four files per disk, all of which outlive the process that writes them (the page cache does not die with it):
+
+- `current`: one byte per block, set before each write: what changed since the last freeze.
+- `frozen`: one byte per block of the open cycle, see `Cell`.
+- `saved`: sparse, the old content of blocks that the guest overwrote before the replica held them.
+- `digests`: 16 bytes per block, what was sent in the open cycle.
+
+The frozen image of a block is its place on the disk while the cell says Owed, and its place in `saved` while it says
+Saved. A guest's write to an Owed block stores the old content in `saved`, then sets Saved, then writes: a kill between
+any two of these leaves an image that is still whole. So an open cycle, its instant included, survives `kill -9` of the
+source and goes on where the replica stands; the initial copy never starts from zero. A host that stops uncleanly loses
+all this (`ReplicationSource.map_trusted`).
+"""
+
+import logging
+import mmap
+import os
+from enum import IntEnum
+from pathlib import Path
+
+import numpy as np
+
+from secondsite.agent.lab.engine.blocks import Blocks, Bytes, block_count, block_span, runs
+from secondsite.agent.lab.engine.durable import data_extents, read_into, write_all
+from secondsite.agent.lab.engine.errors import ImageLost
+from secondsite.agent.lab.engine.primary.disk import SourceDisk
+from secondsite.wire.peer import BLOCK_BYTES, DIGEST_BYTES, FRAME_BLOCKS
+
+_log = logging.getLogger(__name__)
+
+
+class Cell(IntEnum):
+    """A block in the `frozen` map."""
+
+    Free = 0
+    Owed = 1
+    Saved = 2
+    # Durable at the replica: its frozen image is needed no more.
+    Held = 3
+    # Overwritten without having been saved (no space): this cycle cannot be finished from here.
+    Lost = 4
+
+
+_CHANGED = b"\x01"
+_OWED = bytes([Cell.Owed])
+
+
+def map_file(path: Path, length: int) -> mmap.mmap:
+    """A file of `length` bytes in memory that outlives the process; created as zeros."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.ftruncate(fd, length)
+        # A store into a hole of a full file system would end the process.
+        os.posix_fallocate(fd, 0, length)
+        return mmap.mmap(fd, length)
+    finally:
+        os.close(fd)
+
+
+class DiskTracker:
+    """The tracking of one disk. Its methods that say so must be called with `disk.lock` held."""
+
+    def __init__(self, disk: SourceDisk, folder: Path, name: str) -> None:
+        self.disk = disk
+        self.name = name
+        count = block_count(disk.size)
+        sizes = {"current": count, "frozen": count, "digests": count * DIGEST_BYTES}
+        self._maps = [map_file(folder / f"{name}.{kind}", size) for kind, size in sizes.items()]
+        self._current_bytes, self._frozen_bytes, _ = self._maps
+        current, frozen, digests = (np.frombuffer(memory, dtype=np.uint8) for memory in self._maps)
+        self._current: Bytes = current
+        self._frozen: Bytes = frozen
+        self._digests: Bytes = digests.reshape(count, DIGEST_BYTES)
+        self._saved = os.open(folder / f"{name}.saved", os.O_RDWR | os.O_CREAT, 0o600)
+
+    @staticmethod
+    def complete(folder: Path, name: str, size: int) -> bool:
+        """Whether the map files are there with the size that they must have."""
+        paths = (folder / f"{name}.current", folder / f"{name}.frozen")
+        return all(path.exists() and path.stat().st_size == block_count(size) for path in paths)
+
+    @staticmethod
+    def image_complete(folder: Path, name: str, size: int) -> bool:
+        """Whether the files are there without which an open cycle has no frozen image, or no digests."""
+        digests = folder / f"{name}.digests"
+        whole = digests.exists() and digests.stat().st_size == block_count(size) * DIGEST_BYTES
+        return whole and (folder / f"{name}.saved").exists()
+
+    def mark(self, blocks: Blocks) -> None:
+        """Count blocks as changed although nobody wrote to them: the replica has others."""
+        with self.disk.lock:
+            self._current[blocks] = 1
+
+    def before_write(self, offset: int, length: int) -> None:
+        """A guest is about to write. Lock held.
+
+        Every write pays for this, so it works on the maps' bytes: numpy takes ten times as long for a block or two.
+        """
+        first, end = block_span(offset, length)
+        self._current_bytes[first:end] = _CHANGED * (end - first)
+        block = self._frozen_bytes.find(_OWED, first, end)
+        while block >= 0:
+            self._save(block)
+            block = self._frozen_bytes.find(_OWED, block + 1, end)
+
+    def _save(self, block: int) -> None:
+        try:
+            self._copy_away(block)
+        except OSError as error:
+            # A guest must not suffer because its replica cannot be served.
+            _log.warning("disk %s: block %d could not be saved: %s", self.disk.path, block, error)
+            self._frozen[block] = Cell.Lost
+        else:
+            self._frozen[block] = Cell.Saved
+
+    def _copy_away(self, block: int) -> None:
+        content = bytearray(BLOCK_BYTES)
+        read_into(self.disk.fd, memoryview(content), block * BLOCK_BYTES)
+        write_all(self._saved, content, block * BLOCK_BYTES)
+
+    def freeze(self, *, everything: bool) -> None:
+        """Move all that changed into the frozen map; with `everything`, all that holds data. Lock held.
+
+        No cycle is open, so what a cycle that was given up still has in the map is owed again, in its present content.
+        """
+        if everything:
+            for start, end in data_extents(self.disk.fd, self.disk.size):
+                first, last = block_span(start, end - start)
+                self._current[first:last] = 1
+        self._roll_over()
+        os.ftruncate(self._saved, 0)
+
+    def _roll_over(self) -> None:
+        # In this order: a kill between the two reports too much, never too little.
+        self._frozen[:] = np.where(self._frozen | self._current, np.uint8(Cell.Owed), np.uint8(Cell.Free))
+        self._current[:] = 0
+
+    def plan(self) -> Blocks:
+        """The blocks of the open cycle, ascending. Fixed while the cycle lasts: frame k carries the k-th 64 of them."""
+        return np.flatnonzero(self._frozen)
+
+    def frozen_blocks(self) -> int:
+        """How many blocks the plan has."""
+        return int(np.count_nonzero(self._frozen))
+
+    def held(self, plan: Blocks) -> int:
+        """How many blocks of the plan are known to be durable at the replica."""
+        return int(np.count_nonzero(self._frozen[plan] == Cell.Held))
+
+    def image_lost(self) -> bool:
+        """Whether the open cycle can never be finished."""
+        return bool((self._frozen == Cell.Lost).any())
+
+    def acknowledge(self, plan: Blocks, frames: int) -> None:
+        """The replica holds the first `frames` frames durably."""
+        with self.disk.lock:
+            self._frozen[plan[: frames * FRAME_BLOCKS]] = Cell.Held
+
+    def read_frozen(self, blocks: Blocks, buffer: memoryview) -> None:
+        """Fill the buffer with the frozen image of ascending blocks that the replica does not hold yet.
+
+        Reads the disk without its lock, so that guests never wait for it, and only then asks which blocks were saved: a
+        guest saves before it writes, so whatever it may have changed under this read is found in `saved`. ImageLost.
+        """
+        for index, block, count in runs(blocks):
+            part = buffer[index * BLOCK_BYTES : (index + count) * BLOCK_BYTES]
+            _read_padded(self.disk.fd, part, block * BLOCK_BYTES)
+        cells = self._frozen[blocks]
+        if (cells == Cell.Lost).any():
+            raise ImageLost(f"disk {self.disk.path}: the frozen image could not be kept; the next cycle freezes anew")
+        for index in np.flatnonzero(cells == Cell.Saved).tolist():
+            part = buffer[index * BLOCK_BYTES : (index + 1) * BLOCK_BYTES]
+            _read_padded(self._saved, part, int(blocks[index]) * BLOCK_BYTES)
+
+    def remember(self, blocks: Blocks, digests: bytes) -> None:
+        """Keep the digests of what is being sent, for the commit."""
+        self._digests[blocks] = np.frombuffer(digests, dtype=np.uint8).reshape(-1, DIGEST_BYTES)
+
+    def digests(self, plan: Blocks) -> bytes:
+        return self._digests[plan].tobytes()
+
+    def release(self) -> None:
+        """The cycle is committed: nothing is owed any more."""
+        with self.disk.lock:
+            self._frozen[:] = Cell.Free
+            os.ftruncate(self._saved, 0)
+
+    def hold_all(self) -> None:
+        """All of the open cycle is durable elsewhere. May be repeated."""
+        with self.disk.lock:
+            self._frozen[self._frozen != Cell.Free] = Cell.Held
+            os.ftruncate(self._saved, 0)
+
+    def forget(self) -> None:
+        """Nothing is owed, nothing has changed: the caller is about to find out anew. No cycle is open."""
+        with self.disk.lock:
+            self._frozen[:] = Cell.Free
+            self._current[:] = 0
+            os.ftruncate(self._saved, 0)
+
+    def pending_blocks(self, *, cycle_open: bool) -> int:
+        """Blocks that the replica lacks. What it held of a cycle that was given up, it holds no more."""
+        owed = self._frozen != Cell.Free
+        if cycle_open:
+            owed &= self._frozen != Cell.Held
+        return int(np.count_nonzero(owed | (self._current != 0)))
+
+    def close(self, *, durable: bool) -> None:
+        """Let go of the files; with `durable`, so that they may be trusted after a restart of the host."""
+        with self.disk.lock:
+            if durable:
+                for memory in self._maps:
+                    memory.flush()
+                os.fsync(self._saved)
+            os.close(self._saved)
+            self._saved = -1
+
+
+def _read_padded(fd: int, view: memoryview, offset: int) -> None:
+    done = read_into(fd, view, offset)
+    if done < len(view):
+        view[done:] = bytes(len(view) - done)

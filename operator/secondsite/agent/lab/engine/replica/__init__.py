@@ -1,0 +1,1 @@
+"""The receiving half: catalogue, layers, recovery points, clones, damage and its repair."""

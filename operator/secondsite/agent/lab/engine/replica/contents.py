@@ -1,0 +1,130 @@
+"""What a store's catalogue amounts to: the chain of points, clones, the open cycle, an unfinished merge."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from secondsite.agent.lab.engine.errors import StoreDamaged, UnknownPoint
+from secondsite.agent.lab.engine.replica.catalogue import (
+    AnyEvent,
+    Cloned,
+    CloneDropped,
+    Committed,
+    Damaged,
+    Event,
+    Merged,
+    Merging,
+    Opened,
+    Promoted,
+    PromotionCancelled,
+)
+
+
+@dataclass
+class Contents:
+    """Folded from events, one by one; the same code serves a restart and the running store."""
+
+    points: list[Committed] = field(default_factory=list)
+    clones: dict[str, str] = field(default_factory=dict)
+    open: Opened | None = None
+    merging: Merging | None = None
+    promoted: Promoted | None = None
+    # By disk and layer, None for the base.
+    damage: dict[tuple[str, str | None], Damaged] = field(default_factory=dict)
+
+    @property
+    def head(self) -> str | None:
+        return self.points[-1].point if self.points else None
+
+    @property
+    def stale(self) -> bool:
+        """Whether the head is an adopted disk that differs from what its name says."""
+        return bool(self.points) and self.points[-1].stale
+
+    @property
+    def generation(self) -> int:
+        terms = (self.open, self.points[-1] if self.points else None, self.promoted)
+        return max(term.generation if term else 0 for term in terms)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Size per disk; empty before the first cycle."""
+        if self.points:
+            return self.points[-1].sizes
+        return {name: plan.size for name, plan in self.open.disks.items()} if self.open else {}
+
+    def position(self, point: str) -> int:
+        """Place in the chain, 0 is the oldest. UnknownPoint also for one that is being merged."""
+        for index, entry in enumerate(self.points):
+            if entry.point == point and not (self.merging and self.merging.point == point):
+                return index
+        raise UnknownPoint(f"no recovery point {point}; it was merged away or never committed")
+
+    def offered(self, point: str) -> int:
+        """As `position`, of points that people may use. UnknownPoint also for a disk adopted as stale."""
+        index = self.position(point)
+        if self.points[index].stale:
+            raise UnknownPoint(f"{point} is an adopted disk that no cycle has completed yet: no recovery point")
+        return index
+
+    def apply(self, event: Event) -> None:
+        match event:
+            case Opened():
+                self.open = event
+            case Committed():
+                self.points.append(event)
+                self.open = None
+            case Promoted():
+                self.promoted = event
+            case PromotionCancelled():
+                self.promoted = None
+            case Merging():
+                self.merging = event
+            case Merged():
+                self._merged(event)
+            case Cloned():
+                self.clones[event.clone] = event.point
+            case CloneDropped():
+                self.clones.pop(event.clone, None)
+            case Damaged():
+                self._damaged(event)
+
+    def _merged(self, event: Merged) -> None:
+        merging, self.merging = self.merging, None
+        if merging is None or merging.point != event.point:
+            raise StoreDamaged(f"the catalogue says that point {event.point} was merged, but not that it began")
+        index = self.position(event.point)
+        if merging.into is not None:
+            # Its blocks are the successor's now.
+            self.points[index + 1] = msgspec.structs.replace(self.points[index + 1], bytes=event.bytes)
+        del self.points[index]
+        for disk, layer in list(self.damage):
+            if layer == event.point:
+                del self.damage[disk, layer]
+        for damaged in event.damage:
+            self._damaged(damaged)
+
+    def _damaged(self, event: Damaged) -> None:
+        self.damage.pop((event.disk, event.layer), None)
+        if event.blocks or event.unlisted:
+            self.damage[event.disk, event.layer] = event
+
+    def events(self) -> list[Event]:
+        """The shortest log that says the same."""
+        clones = [Cloned(clone=clone, point=point) for clone, point in self.clones.items()]
+        return [
+            *self.points,
+            *clones,
+            *self.damage.values(),
+            *([self.merging] if self.merging else []),
+            *([self.promoted] if self.promoted else []),
+            *([self.open] if self.open else []),
+        ]
+
+
+def fold(events: Iterable[AnyEvent]) -> Contents:
+    contents = Contents()
+    for event in events:
+        contents.apply(event)
+    return contents

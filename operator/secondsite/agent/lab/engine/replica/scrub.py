@@ -1,0 +1,142 @@
+"""Reading every stored file of a store once and comparing it with its digests: slowly, beside everything else."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from secondsite.agent.lab.engine.blocks import block_count, true_digest
+from secondsite.agent.lab.engine.port.bucket import TokenBucket
+from secondsite.agent.lab.engine.replica.core import StoreCore
+from secondsite.agent.lab.engine.replica.framing import damaged_heads
+from secondsite.agent.lab.engine.replica.healing import Healer
+from secondsite.agent.lab.engine.replica.layer import Layer, data_runs
+from secondsite.agent.lab.engine.replica.repair import intact, mend_footer, overwrite
+from secondsite.agent.lab.engine.replica.view import is_zero, read_blockwise
+from secondsite.wire.peer import BLOCK_BYTES
+
+_STEP_BLOCKS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubProgress:
+    """How far a scrub has come: files done of those there were, and bytes read so far."""
+
+    file: str
+    files: int
+    files_total: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubResult:
+    """Of a whole scrub: `damaged` blocks of 64 KiB are left, `mended` were damaged and are not any more."""
+
+    files: int
+    bytes: int
+    damaged: int
+    mended: int
+
+
+class Scrub:
+    """One pass over the files of a store. `budget` bounds how many bytes it reads per second."""
+
+    def __init__(self, core: StoreCore, healer: Healer, stop: threading.Event, budget: TokenBucket) -> None:
+        self._core = core
+        self._healer = healer
+        self._stop = stop
+        self._budget = budget
+        self._bytes = 0
+        self._mended = 0
+
+    def run(self, progress: Callable[[ScrubProgress], None]) -> ScrubResult:
+        """Stopped when `stop` was set; what was found until then is remembered."""
+        with self._core.lock:
+            files = [(name, layer) for name, disk in self._core.replicas.items() for layer in (None, *disk.points())]
+        for number, (disk, layer) in enumerate(files):
+            progress(ScrubProgress(f"{disk}/{layer or 'base'}", number, len(files), self._bytes))
+            if layer is None:
+                self._settle(disk, None, self._damaged_in_base(disk))
+            else:
+                self._scrub_layer(disk, layer)
+        with self._core.lock:
+            left = sum(len(event.blocks) + event.unlisted for event in self._core.contents.damage.values())
+        return ScrubResult(len(files), self._bytes, left, self._mended)
+
+    def _scrub_layer(self, disk: str, point: str) -> None:
+        with self._core.lock:
+            layer = self._present(disk, point)
+        if layer is None or layer.lost:
+            return
+        damaged = set(self._damaged_in(layer))
+        with self._core.merge_lock:
+            with self._core.lock:
+                if self._present(disk, point) is layer:
+                    self._mend_frame(point, layer)
+            self._settle(disk, point, damaged, layer)
+
+    def _settle(self, disk: str, point: str | None, damaged: set[int], layer: Layer | None = None) -> None:
+        """Mend and remember, unless the file was merged meanwhile: then its next scrub will tell."""
+        with self._core.merge_lock:
+            with self._core.lock:
+                if disk not in self._core.replicas or (point and self._present(disk, point) is not layer):
+                    return
+                news = self._healer.settle(disk, point, damaged, mend=True, whole=None)
+                left = self._core.contents.damage.get((disk, point))
+                self._mended += len(damaged) - (len(set(left.blocks) & damaged) if left else 0)
+            self._healer.tell(news)
+
+    def _present(self, disk: str, point: str) -> Layer | None:
+        replica = self._core.replicas.get(disk)
+        return replica.layer(point) if replica is not None and point in replica.points() else None
+
+    def _damaged_in(self, layer: Layer) -> Iterator[int]:
+        digests = {int(entry["block"]): entry["digest"].tobytes() for entry in layer.index}
+        for offset, block, count in data_runs(layer.index):
+            for step in range(0, count, _STEP_BLOCKS):
+                first, size = block + step, min(_STEP_BLOCKS, count - step)
+                content = self._read(layer.fd, offset + step * BLOCK_BYTES, size)
+                yield from (first + i for i in range(size) if content[i] != digests[first + i])
+
+    def _read(self, fd: int, offset: int, count: int) -> list[bytes | None]:
+        """Digests of what blocks of a file hold, None where it cannot be read."""
+        self._budget.take(count * BLOCK_BYTES, self._stop)
+        self._bytes += count * BLOCK_BYTES
+        content = memoryview(bytearray(count * BLOCK_BYTES))
+        unreadable = set(read_blockwise(fd, content, offset))
+        return [
+            None if index in unreadable else true_digest(content[index * BLOCK_BYTES : (index + 1) * BLOCK_BYTES])
+            for index in range(count)
+        ]
+
+    def _damaged_in_base(self, disk: str) -> set[int]:
+        with self._core.lock:
+            replica = self._core.replicas.get(disk)
+        found: set[int] = set()
+        total = block_count(replica.size) if replica else 0
+        for first in range(0, total, _STEP_BLOCKS):
+            # In pieces: a merge may wait for one, not for a terabyte.
+            with self._core.merge_lock:
+                found |= self._damaged_in_piece(disk, first, min(_STEP_BLOCKS, total - first))
+        return found
+
+    def _damaged_in_piece(self, disk: str, first: int, count: int) -> set[int]:
+        with self._core.lock:
+            replica = self._core.replicas.get(disk)
+            if replica is None:
+                return set()
+        base = replica.base
+        stored = ~(is_zero(base.digests(first, count)) & is_zero(base.xxh3(first, count)))
+        blocks = (first + np.flatnonzero(stored)).tolist()
+        self._budget.take(max(1, len(blocks) * BLOCK_BYTES), self._stop)
+        self._bytes += len(blocks) * BLOCK_BYTES
+        return {block for block in blocks if not intact(replica, None, block)}
+
+    def _mend_frame(self, point: str, layer: Layer) -> None:
+        """What surrounds the blocks follows from the index that is in memory: put it right in the file."""
+        self._mended += mend_footer(layer)
+        generation = next((entry.generation for entry in self._core.contents.points if entry.point == point), 0)
+        for offset, head in damaged_heads(layer, point, generation):
+            overwrite(layer, offset, head)
+            self._mended += 1
