@@ -12,8 +12,9 @@ LIMITS: dict[str, str] = {
   the machine takes from the engine first, for it has no core to spare; cp uses but one. cp and nbdcopy hash
   nothing, and cp moves each byte twice where a network copy moves it four times. Gained: syncing beside the
   receiving (1.48 s to 0.95 s), slices of 1 MiB where there is no limit (a tenth of the sender's time). Tried and
-  not kept: preallocating the layer (a twentieth of the receiver's time, within the noise); a further thread of the
-  receiver for writing (no gain that could be told from noise, and two cores are full without it).""",
+  not kept: a further thread of the receiver for writing (0.78 s became 1.06 s: the blocks leave the cache of the
+  core that hashed them); preallocating the layer (0.80 s became 0.73 s at best, nothing for a delta; a part would
+  end in zeros until it is sealed).""",
     results.DELTA: """\
   Of about 57 ms, 28 are the first touch of page cache for the new layer, 13 the sync of 20 MiB, 7 receiving, 5
   hashing, 3 all other syncs. QEMU overwrites the copy in place, in memory that it has, and leaves no recovery
