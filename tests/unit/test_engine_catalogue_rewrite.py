@@ -1,5 +1,6 @@
 """The catalogue is made shorter, and the disk fails in the middle: what is appended afterwards is not lost."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,26 @@ def test_a_rewrite_that_did_not_happen_leaves_the_long_one(
         patched.setattr(Path, "replace", refuse)
         with pytest.raises(OSError, match="refuses"):
             log.rewrite([])
+    log.append(Cloned(clone="later", point="p"))
+    log.close()
+    names = [event.clone for event in Catalogue(tmp_path / "catalog.log").events if isinstance(event, Cloned)]
+    assert names == ["clone-0", "clone-1", "clone-2", "later"]
+
+
+def test_the_rest_of_a_line_that_could_not_be_cut_away_does_not_end_up_behind_the_next(
+    tmp_path: Path, log: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(5, "the disk refuses")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", refuse)
+        patched.setattr(os, "ftruncate", refuse)
+        with pytest.raises(OSError, match="refuses"):
+            log.append(Cloned(clone="long" * 30, point="p"))
+        # Nor does one that comes while the rest is still there.
+        with pytest.raises(OSError, match="refuses"):
+            log.append(Cloned(clone="refused", point="p"))
     log.append(Cloned(clone="later", point="p"))
     log.close()
     names = [event.clone for event in Catalogue(tmp_path / "catalog.log").events if isinstance(event, Cloned)]

@@ -14,6 +14,7 @@ from secondsite.agent.lab.engine.replica.catalogue import (
     CloneDropped,
     Committed,
     Damaged,
+    Founded,
     Merging,
     Opened,
     decode_line,
@@ -193,6 +194,10 @@ def test_a_line_of_more_than_one_damaged_byte_is_told_by_what_stands_around_it(p
         if isinstance(event, Opened | Merging | Damaged | CloneDropped) or "Merged" in str(type(event)):
             assert all(finding.repaired for finding in report.findings), report
             assert opened(pair, truth)
+        elif isinstance(event, Founded):
+            assert "whose replica" in report.findings[-1].what
+            assert opened(pair, truth)
+            assert fsck.check(root(pair)).clean
         else:
             assert not report.clean
             assert "is damaged in more than one byte" in report.findings[0].what

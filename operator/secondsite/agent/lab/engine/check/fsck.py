@@ -40,7 +40,7 @@ def check(root: Path) -> StoreReport:
             return StoreReport(root, 0, 0, tuple(findings))
         contents = fold(restored.events)
         examined = examine_files(root, contents)
-        findings += [*_strays(root, contents), *examined.findings]
+        findings += [*_nameless(root, contents), *_strays(root, contents), *examined.findings]
         return StoreReport(root, len(contents.points), examined.bytes, tuple(findings))
 
 
@@ -59,18 +59,20 @@ def repair(root: Path) -> StoreReport:
         if restored.torn_bytes or restored.explained:
             keep_copy(root, root / "catalog.log")
             replace_file(root / "catalog.log", encode(restored.events))
-        for path in list(strays(root, fold(restored.events))):
+        contents = fold(restored.events)
+        for path in list(strays(root, contents)):
             put_aside(root, path)
-    _mend_blocks(root)
+    if contents.founded is not None:
+        _mend_blocks(root, contents.founded.vm)
     after = check(root)
     left = {(finding.where, finding.what) for finding in after.findings}
     repaired = [finding.done() for finding in before.findings if (finding.where, finding.what) not in left]
     return StoreReport(root, after.points, after.bytes, (*repaired, *after.findings))
 
 
-def _mend_blocks(root: Path) -> None:
+def _mend_blocks(root: Path, vm_id: str) -> None:
     """Open the store, which puts right what a kill leaves, and scrub it, which mends blocks and heads."""
-    with contextlib.suppress(EngineError), contextlib.closing(TargetStore(root, "fsck", reserve=0)) as store:
+    with contextlib.suppress(EngineError), contextlib.closing(TargetStore(root, vm_id, reserve=0)) as store:
         store.scrub_files(threading.Event(), TokenBucket())
 
 
@@ -109,6 +111,16 @@ def _log_findings(path: Path, restored: Restored) -> Iterator[Finding]:
             f"{text[:1].upper()}{text[1:]}",
             "the store does not open until the line is put right",
             "repair writes the catalogue anew, and keeps the damaged one",
+        )
+
+
+def _nameless(root: Path, contents: Contents) -> Iterator[Finding]:
+    if contents.founded is None and (contents.points or contents.open is not None):
+        yield Finding(
+            root / "catalog.log",
+            "it does not say whose replica this is",
+            "repair leaves the blocks alone, and the store would open for any VM",
+            "see that the folder is where it belongs, and start the agent: it writes the VM's name; then check again",
         )
 
 

@@ -101,8 +101,9 @@ def _by_kind(line: bytes, number: int, before: list[AnyEvent], later: list[AnyEv
     found = _KIND.search(line)
     kind = found[1].decode() if found else "of an unknown kind"
     contents = fold(before)
-    if kind == "Damaged" or (kind == "Opened" and any(isinstance(event, Committed) for event in later)):
-        # A scrub finds damage again; a cycle that was committed or replaced since needs no opening.
+    if kind in ("Founded", "Damaged") or (kind == "Opened" and any(isinstance(event, Committed) for event in later)):
+        # The next start says again whose it is, a scrub finds damage again; a cycle committed or replaced since then
+        # needs no opening.
         return []
     if kind == "Merging":
         return _merging(contents, later)

@@ -19,7 +19,7 @@ from secondsite.agent.lab.engine.durable import (
 )
 from secondsite.agent.lab.engine.errors import EngineError
 from secondsite.agent.lab.engine.media.adopt_disk import make_base
-from secondsite.agent.lab.engine.replica.catalogue import Catalogue, Committed
+from secondsite.agent.lab.engine.replica.catalogue import Catalogue, Committed, Founded
 from secondsite.agent.lab.engine.replica.contents import fold
 from secondsite.agent.lab.engine.replica.layer import TRAILER_BYTES, empty_index, pack_footer
 from secondsite.agent.lab.engine.types import utc_now
@@ -93,7 +93,7 @@ def begin_adoption(
     lock = lock_directory(store_root)
     try:
         with contextlib.closing(Catalogue(store_root / "catalog.log")) as catalogue:
-            if _adopted_already(catalogue, store_root, point):
+            if _adopted_already(catalogue, store_root, vm_id, point):
                 _tidy(store_root)
                 return
             disks = prepare()
@@ -116,8 +116,9 @@ def expect_no_adoption(store_root: Path) -> None:
         raise EngineError(f"{store_root}: the adoption of disks was interrupted here; repeat it before the store opens")
 
 
-def _adopted_already(catalogue: Catalogue, root: Path, point: str) -> bool:
+def _adopted_already(catalogue: Catalogue, root: Path, vm_id: str, point: str) -> bool:
     contents = fold(catalogue.events)
+    contents.expect_vm(vm_id, root)
     if any(entry.point == point for entry in contents.points):
         return True
     if contents.points or contents.open is not None:
@@ -158,6 +159,8 @@ def _carry_out(root: Path, catalogue: Catalogue, adoption: Adoption, clock: Call
     make_directory(root / "disks")
     for name in adoption.disks:
         adoption = _adopt_disk(root, adoption, name)
+    if not catalogue.events:
+        catalogue.append(Founded(vm=adoption.vm))
     catalogue.append(
         Committed(
             point=adoption.point,

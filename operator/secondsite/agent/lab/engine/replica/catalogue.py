@@ -17,10 +17,19 @@ from secondsite.wire.peer import Consistency, CycleKind, DiskPlan
 _LONGEST_CORRECTED = 1 << 17
 # A disk that dies must not fill the log with the numbers of its blocks.
 MAX_LISTED_BLOCKS = 4096
+# Of the whole store: lines and files.
+FORMAT_VERSION = 1
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="event"):
     """One line of the catalogue."""
+
+
+class Founded(Event, frozen=True):
+    """Whose replica the folder holds, and in which format: the first line."""
+
+    vm: str
+    version: int = FORMAT_VERSION
 
 
 class Opened(Event, frozen=True):
@@ -103,7 +112,9 @@ class CloneDropped(Event, frozen=True):
     clone: str
 
 
-AnyEvent = Opened | Committed | Merging | Merged | Cloned | CloneDropped | Damaged | Promoted | PromotionCancelled
+AnyEvent = (
+    Founded | Opened | Committed | Merging | Merged | Cloned | CloneDropped | Damaged | Promoted | PromotionCancelled
+)
 
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
@@ -142,17 +153,21 @@ class Catalogue:
         self._length = length
         # The name may still be another file's after a power cut.
         self._nameless = False
+        # What a failed append left may still stand behind `_length`.
+        self._soiled = False
 
     def append(self, event: Event) -> None:
         """Durable when it returns; after an OSError it did not happen."""
         line = encode_line(event)
         self._sync_name()
+        self._cut()
         try:
             write_all(self._fd, line, self._length)
             os.fdatasync(self._fd)
         except OSError:
+            self._soiled = True
             with contextlib.suppress(OSError):
-                os.ftruncate(self._fd, self._length)
+                self._cut()
             raise
         self._length += len(line)
 
@@ -170,8 +185,14 @@ class Catalogue:
             raise
         # At once: what is appended to a file that has no name any more is lost.
         os.close(self._fd)
-        self._fd, self._length, self._nameless = fd, len(content), True
+        self._fd, self._length, self._nameless, self._soiled = fd, len(content), True, False
         self._sync_name()
+
+    def _cut(self) -> None:
+        """A shorter line over the rest of a longer one would leave a line that nobody can read."""
+        if self._soiled:
+            os.ftruncate(self._fd, self._length)
+            self._soiled = False
 
     def _sync_name(self) -> None:
         if self._nameless:

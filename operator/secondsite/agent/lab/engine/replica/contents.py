@@ -2,17 +2,20 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
-from secondsite.agent.lab.engine.errors import StoreDamaged, UnknownPoint
+from secondsite.agent.lab.engine.errors import EngineError, StoreDamaged, UnknownPoint
 from secondsite.agent.lab.engine.replica.catalogue import (
+    FORMAT_VERSION,
     AnyEvent,
     Cloned,
     CloneDropped,
     Committed,
     Damaged,
     Event,
+    Founded,
     Merged,
     Merging,
     Opened,
@@ -25,6 +28,7 @@ from secondsite.agent.lab.engine.replica.catalogue import (
 class Contents:
     """Folded from events, one by one; the same code serves a restart and the running store."""
 
+    founded: Founded | None = None
     points: list[Committed] = field(default_factory=list)
     clones: dict[str, str] = field(default_factory=dict)
     open: Opened | None = None
@@ -70,15 +74,15 @@ class Contents:
 
     def apply(self, event: Event) -> None:
         match event:
+            case Founded():
+                self._found(event)
             case Opened():
                 self.open = event
             case Committed():
                 self.points.append(event)
                 self.open = None
-            case Promoted():
-                self.promoted = event
-            case PromotionCancelled():
-                self.promoted = None
+            case Promoted() | PromotionCancelled():
+                self.promoted = event if isinstance(event, Promoted) else None
             case Merging():
                 self.merging = event
             case Merged():
@@ -89,6 +93,22 @@ class Contents:
                 self.clones.pop(event.clone, None)
             case Damaged():
                 self._damaged(event)
+
+    def _found(self, event: Founded) -> None:
+        if event.version > FORMAT_VERSION:
+            raise StoreDamaged(
+                f"the catalogue of VM {event.vm} has format {event.version}, known here are those up to "
+                f"{FORMAT_VERSION}; use the agent that wrote it"
+            )
+        self.founded = event
+
+    def expect_vm(self, vm_id: str, root: Path) -> None:
+        """EngineError when the store under `root` is another VM's."""
+        if self.founded is not None and self.founded.vm != vm_id:
+            raise EngineError(
+                f"{root} holds the replica of VM {self.founded.vm}, it was opened for VM {vm_id}: give that VM a "
+                "folder of its own, or move this one back to where it belongs"
+            )
 
     def _merged(self, event: Merged) -> None:
         merging, self.merging = self.merging, None
@@ -114,6 +134,7 @@ class Contents:
         """The shortest log that says the same."""
         clones = [Cloned(clone=clone, point=point) for clone, point in self.clones.items()]
         return [
+            *([self.founded] if self.founded else []),
             *self.points,
             *clones,
             *self.damage.values(),

@@ -10,7 +10,15 @@ from pathlib import Path
 from secondsite.agent.lab.engine.durable import check_id, lock_directory, make_directories, make_directory
 from secondsite.agent.lab.engine.errors import StoreDamaged
 from secondsite.agent.lab.engine.media.adopt import expect_no_adoption
-from secondsite.agent.lab.engine.replica.catalogue import MAX_LISTED_BLOCKS, Catalogue, Damaged, Event, Merged, Merging
+from secondsite.agent.lab.engine.replica.catalogue import (
+    MAX_LISTED_BLOCKS,
+    Catalogue,
+    Damaged,
+    Event,
+    Founded,
+    Merged,
+    Merging,
+)
 from secondsite.agent.lab.engine.replica.contents import Contents, fold
 from secondsite.agent.lab.engine.replica.damage import damaged_points
 from secondsite.agent.lab.engine.replica.layer import Layer
@@ -44,7 +52,10 @@ class StoreCore:
             expect_not_promoted(root)
             self._catalogue = Catalogue(root / "catalog.log")
             self.contents: Contents = fold(self._catalogue.events)
+            self.contents.expect_vm(vm_id, root)
             self._lines = len(self._catalogue.events)
+            if self.contents.founded is None:
+                self.log(Founded(vm=vm_id))
             self._recover()
         except BaseException:
             os.close(self._directory_lock)

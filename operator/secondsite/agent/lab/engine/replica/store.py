@@ -21,7 +21,8 @@ from secondsite.wire.peer import PeerStatus
 
 
 class TargetStore(StoredPoints):
-    """The replica of one VM under `root`; opened by one process at a time (StoreLocked).
+    """The replica of one VM under `root`; opened by one process at a time (StoreLocked), and for that VM only
+    (EngineError: its catalogue names the VM).
 
     Crash rules of this side:
     1. The catalogue is the truth. A file that it does not name is garbage, a torn last line is cut.
