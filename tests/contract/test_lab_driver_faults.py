@@ -98,6 +98,16 @@ async def test_tracking_of_a_relation_that_ended_is_forgotten(pair: LabPair) -> 
     await pair.protect()
 
 
+async def test_a_disk_that_went_missing_is_not_taken_for_the_one_that_was_tracked(pair: LabPair) -> None:
+    await pair.protect()
+    await pair.source.driver.stop()
+    (disk,) = (pair.source.data / "disks" / WEB).glob("*.raw")
+    disk.unlink()
+    await pair.source.start()
+    assert disk.exists()
+    assert pair.source.relation().state == "WaitingForStartResynchronize"
+
+
 async def test_everything_goes_on_after_a_restart_of_both(pair: LabPair) -> None:
     await pair.protect(DB, "db", disks=2)
     before = pair.target.relation(DB)

@@ -14,8 +14,8 @@ from secondsite import logs
 from secondsite.agent.driver import SiteContext
 from secondsite.agent.lab import datacentre
 from secondsite.agent.lab.clock import LabClock
-from secondsite.agent.lab.engine import EngineError, Link, PeerClient, TargetStore, TokenBucket
-from secondsite.agent.lab.guests import Guest, disk_id
+from secondsite.agent.lab.engine import EngineError, Link, PeerClient, ReplicationSource, TargetStore, TokenBucket
+from secondsite.agent.lab.guests import Guest, disk_id, disk_ids
 from secondsite.agent.lab.halves import Halves
 from secondsite.agent.lab.primary import Primary
 from secondsite.agent.lab.replica import ReplicaStore
@@ -70,7 +70,7 @@ class Estate:
     def open(self) -> None:
         """Disks, then tracking, then guests: no write escapes the map."""
         for machine in self.centre.vms:
-            self.guests[machine.id] = Guest(machine, self.context.data / "disks" / machine.id)
+            self.guests[machine.id] = self._guest(machine)
         for replica in self.documents.all(Replica).values():
             if replica.disks:
                 self._try(replica.vm_id, self.open_store, replica.vm_id)
@@ -185,7 +185,7 @@ class Estate:
         """
         centre = datacentre.load(self.path)
         fresh = [machine for machine in centre.vms if machine.id not in self.guests]
-        started = {machine.id: Guest(machine, self.context.data / "disks" / machine.id) for machine in fresh}
+        started = {machine.id: self._guest(machine) for machine in fresh}
         with self._lock:
             left = {vm_id: self.guests[vm_id] for vm_id in self.guests if centre.machine(vm_id) is None}
             kept = {vm_id: guest for vm_id, guest in left.items() if self.halves.get(vm_id)}
@@ -223,6 +223,13 @@ class Estate:
                 self.halves.step(vm_id, Event.CYCLE_REFUSED, failure=str(error))
             elif half:
                 self.halves.update(vm_id, failure=str(error))
+
+    def _guest(self, machine: datacentre.Machine) -> Guest:
+        folder = self.context.data / "disks" / machine.id
+        if any(not (folder / f"{name}.raw").exists() for name in disk_ids(machine)):
+            # It is made anew, and a map of changes would vouch for what was in it.
+            self._try(machine.id, ReplicationSource.distrust_at, self._tracking(machine.id))
+        return Guest(machine, folder)
 
     def _tracking(self, vm_id: str) -> Path:
         return self.context.data / "tracking" / vm_id

@@ -18,6 +18,8 @@ class WriteObserver(Protocol):
 class SourceDisk:
     """A raw disk image of `size` bytes at `path`, created sparse when it is missing.
 
+    `whole` tells whether the file was there in its full length. Where it was not, it stays short until `extend`: a
+    source that tracked the disk must know before it looks like one.
     `lock` is held for the whole of a write, and by whoever freezes the disk: a freeze sees all of a write or nothing.
     """
 
@@ -31,9 +33,16 @@ class SourceDisk:
         if found > size:
             os.close(self.fd)
             raise EngineError(f"disk {path} holds {found} bytes, more than its size of {size}; correct the size")
-        os.ftruncate(self.fd, size)
-        # A map that outlives its disk would vouch for an empty one.
+        self.whole = found == size
+        # A clean close must not be followed by a start without the file.
         sync_directory(path.parent)
+
+    def extend(self) -> None:
+        """Give the file its full length; what it lacked reads as zeros."""
+        with self.lock:
+            if os.fstat(self.fd).st_size < self.size:
+                os.ftruncate(self.fd, self.size)
+            self.whole = True
 
     def attach(self, observer: WriteObserver | None) -> None:
         """Tell `observer` of each write from now on; None ends it."""
@@ -65,6 +74,7 @@ class SourceDisk:
     def close(self) -> None:
         with self.lock:
             if self.fd >= 0:
+                self.extend()
                 os.close(self.fd)
                 self.fd = -1
 

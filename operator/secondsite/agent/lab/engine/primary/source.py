@@ -32,6 +32,8 @@ from secondsite.agent.lab.engine.primary.tracker import DiskTracker
 from secondsite.agent.lab.engine.types import CycleResult, Freeze, Progress
 from secondsite.wire.peer import CycleKind, HashBasis
 
+_UNTRUSTED = "the host stopped without a clean close, or the file of a disk or a map was missing"
+
 
 class ReplicationSource(SourceCore):
     """Tracks the disks of one VM under `root` and replicates them, one cycle at a time.
@@ -82,7 +84,7 @@ class ReplicationSource(SourceCore):
 
     def _run_cycle(self, client: PeerClient, stop: threading.Event, quiesce: Quiesce | None) -> CycleResult:
         if not self._state.trusted:
-            raise MapNotTrusted(f"VM {self.vm_id}: the host stopped without a clean close; resynchronize")
+            raise MapNotTrusted(f"VM {self.vm_id}: {_UNTRUSTED}; look after its disks, then resynchronize")
         self._expect_import(client)
         started = time.monotonic()
         resumed = self._state.open is not None
@@ -221,7 +223,7 @@ class ReplicationSource(SourceCore):
 
     def _expect_exportable(self) -> None:
         if not self._state.trusted:
-            raise MapNotTrusted(f"VM {self.vm_id}: the host stopped without a clean close; compare with the replica")
+            raise MapNotTrusted(f"VM {self.vm_id}: {_UNTRUSTED}; compare with the replica")
         if self._state.head is not None:
             raise EngineError(f"VM {self.vm_id} has replicated already, up to {self._state.head}; nothing to export")
         trackers = self.trackers.values()

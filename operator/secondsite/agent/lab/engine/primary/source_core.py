@@ -1,6 +1,7 @@
 """What a source is before it sends anything: its tracked disks, its state, its lock, who may act on it."""
 
 import contextlib
+import logging
 import os
 import shutil
 import threading
@@ -26,6 +27,8 @@ from secondsite.agent.lab.engine.primary.state import (
 from secondsite.agent.lab.engine.primary.tracker import DiskTracker
 from secondsite.agent.lab.engine.roles.retired import expect_not_demoted
 from secondsite.agent.lab.engine.types import Freeze, utc_now
+
+_log = logging.getLogger(__name__)
 
 
 class SourceCore:
@@ -60,6 +63,9 @@ class SourceCore:
             whole = all(DiskTracker.image_complete(root, name, disk.size) for name, disk in self._disks.items())
             self.trackers = {name: self._tracker_type(disk, root, name) for name, disk in self._disks.items()}
             self._save(self._state)
+            for disk in self._disks.values():
+                # Not before it is noted that the map does not speak of this file.
+                disk.extend()
             self._settle()
             if not whole:
                 self._close_cycle()
@@ -81,7 +87,7 @@ class SourceCore:
 
     @property
     def map_trusted(self) -> bool:
-        """False after an unclean stop of the host: writes may be missing from the map."""
+        """False after an unclean stop of the host, or where a map or the file of a disk was missing or too short."""
         return self._state.trusted
 
     @property
@@ -109,9 +115,23 @@ class SourceCore:
     def distrust(self) -> None:
         """As after a crash of the host."""
         self._distrusted += 1
-        for name in self._disks:
-            bookmark_path(self._root, name).unlink(missing_ok=True)
+        self._forget_bookmarks()
         self._change(trusted=False)
+
+    @staticmethod
+    def distrust_at(root: Path) -> None:
+        """As `distrust`, where no source is open: before a disk that is gone is made anew. Nothing tracked: fine."""
+        if not SourceCore.exists(root):
+            return
+        lock = lock_directory(root)
+        try:
+            state = load_state(state_path(root))
+            if state is not None:
+                for name in state.disks:
+                    bookmark_path(root, name).unlink(missing_ok=True)
+                save_state(state_path(root), msgspec.structs.replace(state, trusted=False))
+        finally:
+            os.close(lock)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -196,10 +216,26 @@ class SourceCore:
 
     def _open_state(self, generation: int, boot_id: str) -> SourceState:
         sizes = {name: disk.size for name, disk in self._disks.items()}
-        complete = all(DiskTracker.complete(self._root, name, size) for name, size in sizes.items())
         fresh = SourceState(vm=self.vm_id, disks=sizes, generation=generation, boot_id=boot_id)
         path = state_path(self._root)
-        return taken_up(load_state(path), fresh, path, maps_complete=complete)
+        found = load_state(path)
+        if found is None:
+            for disk in self._disks.values():
+                disk.extend()
+        return taken_up(found, fresh, path, whole=found is None or self._whole())
+
+    def _whole(self) -> bool:
+        """Whether all maps are there, and all disks. Else an interrupted comparison must not go on either."""
+        lost = [name for name, disk in self._disks.items() if not DiskTracker.complete(self._root, name, disk.size)]
+        short = [str(disk.path) for disk in self._disks.values() if not disk.whole]
+        if lost or short:
+            _log.error("VM %s: maps of %s and disk files %s are missing or too short", self.vm_id, lost, short)
+            self._forget_bookmarks()
+        return not (lost or short)
+
+    def _forget_bookmarks(self) -> None:
+        for name in self._disks:
+            bookmark_path(self._root, name).unlink(missing_ok=True)
 
     def _change(self, **changes: object) -> None:
         self._save(msgspec.structs.replace(self._state, **changes))

@@ -68,8 +68,11 @@ def load_state(path: Path) -> SourceState | None:
     return state
 
 
-def taken_up(found: SourceState | None, fresh: SourceState, path: Path, *, maps_complete: bool) -> SourceState:
-    """What was found at `path`, as this process takes it up, or the fresh one; it says what it is expected to be."""
+def taken_up(found: SourceState | None, fresh: SourceState, path: Path, *, whole: bool) -> SourceState:
+    """What was found at `path`, as this process takes it up, or the fresh one; it says what it is expected to be.
+
+    `whole`: all maps are there, and all disks that they speak of.
+    """
     if found is None:
         return fresh
     if (found.vm, found.disks) != (fresh.vm, fresh.disks):
@@ -77,7 +80,7 @@ def taken_up(found: SourceState | None, fresh: SourceState, path: Path, *, maps_
             f"{path.parent} tracks VM {found.vm} with disks {found.disks}, not {fresh.vm} with {fresh.disks}; "
             "disks cannot change under a running replication: disable it and enable it again"
         )
-    trusted = found.trusted and maps_complete and (found.clean or found.boot_id == fresh.boot_id)
+    trusted = found.trusted and whole and (found.clean or found.boot_id == fresh.boot_id)
     return msgspec.structs.replace(found, trusted=trusted, clean=False, boot_id=fresh.boot_id)
 
 
