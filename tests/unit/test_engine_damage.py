@@ -72,6 +72,25 @@ def test_a_scrub_keeps_to_its_budget_and_stops_when_told(pair: Pair) -> None:
         pair.target.scrub_files(stop, TokenBucket(1.0), lambda item: stop.set() if item.files else None)
 
 
+def test_a_scrub_that_waits_for_its_budget_lets_merges_go_on(pair: Pair) -> None:
+    truth = cycles(pair, 4)
+    waits: list[bool] = []
+
+    class Slow(TokenBucket):
+        def take(self, count: int, stop: threading.Event) -> None:
+            super().take(count, stop)
+            if len(waits) < 2:
+                point = truth.points[len(waits)]
+                merger = threading.Thread(target=pair.target.merge, args=(point,), daemon=True)
+                merger.start()
+                merger.join(10)
+                waits.append(not merger.is_alive())
+
+    assert pair.target.scrub_files(threading.Event(), Slow()).damaged == 0
+    assert waits == [True, True]
+    assert [point.id for point in pair.target.points()] == truth.points[2:]
+
+
 def test_what_was_mended_from_outside_is_forgotten_by_the_next_scrub(pair: Pair) -> None:
     truth = cycles(pair, 2)
     damage_block(pair, truth.points[0], 0)

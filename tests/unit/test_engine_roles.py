@@ -90,9 +90,11 @@ def test_after_an_unplanned_failover_the_union_of_both_maps_goes_back(sites: Sit
     assert a.store is not None
     assert a.store.status().stale
     assert a.store.points() == []
+    assert sorted(path.name for path in (a.store_root / "stale").iterdir()) == ["data.map", "system.map"]
     result = b.cycle(a)
     assert (result.kind, result.blocks) == (CycleKind.Delta, 3)
     assert not a.store.status().stale
+    assert not (a.store_root / "stale").exists()
     assert [point.id for point in a.store.points()] == [result.cycle]
     assert a.point_image(result.cycle) == b.image()
 

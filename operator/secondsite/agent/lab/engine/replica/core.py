@@ -183,9 +183,15 @@ class StoreCore:
             except StoreDamaged as damage:
                 # The point is offered no more, but what stands on its layer may be.
                 _log.warning("store %s: %s", self.root, damage)
+        self.forget_stale_maps()
         for folder in make_directory(self.root / "clones").iterdir():
             if folder.name not in self.contents.clones:
                 shutil.rmtree(folder)
+
+    def forget_stale_maps(self) -> None:
+        """A point stands on the adopted disks: nobody asks any more where they differed. Lock held."""
+        if self.contents.points and not self.contents.stale:
+            shutil.rmtree(self.root / "stale", ignore_errors=True)
 
     def _disk_folder(self, name: str) -> Path:
         return self.root / "disks" / name

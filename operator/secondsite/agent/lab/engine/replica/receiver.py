@@ -170,6 +170,7 @@ class Receiver:
         )
         core.log(opened)
         for name, plan in message.disks.items():
+            core.replicas[name].forget_all_but([entry.point for entry in core.contents.points])
             core.replicas[name].begin_part(message.cycle, message.generation, plan)
 
     def _have(self) -> dict[str, int]:
@@ -209,4 +210,5 @@ class Receiver:
         self._core.log(committed)
         for name in parts:
             replicas[name].drop_part()
+        self._core.forget_stale_maps()
         return committed

@@ -133,6 +133,11 @@ class ReplicaDisk:
         self._layers.pop(point)
         self._layer_path(point).unlink()
 
+    def forget_all_but(self, points: Collection[str]) -> None:
+        """Remove the layer of a cycle whose commit failed and that will not be tried again."""
+        for point in set(self._layers) - set(points):
+            self.forget(point)
+
     def _move(self, source: Path, target: Path) -> None:
         source.rename(target)
         sync_directory(target.parent)

@@ -53,7 +53,8 @@ class Scrub:
     def run(self, progress: Callable[[ScrubProgress], None]) -> ScrubResult:
         """Stopped when `stop` was set; what was found until then is remembered."""
         with self._core.lock:
-            files = [(name, layer) for name, disk in self._core.replicas.items() for layer in (None, *disk.points())]
+            layers = [None, *(entry.point for entry in self._core.contents.points)]
+            files = [(name, layer) for name in self._core.replicas for layer in layers]
         for number, (disk, layer) in enumerate(files):
             progress(ScrubProgress(f"{disk}/{layer or 'base'}", number, len(files), self._bytes))
             if layer is None:
@@ -116,22 +117,31 @@ class Scrub:
         found: set[int] = set()
         total = block_count(replica.size) if replica else 0
         for first in range(0, total, _STEP_BLOCKS):
-            # In pieces: a merge may wait for one, not for a terabyte.
+            count = min(_STEP_BLOCKS, total - first)
+            expected = len(self._stored(disk, first, count)) * BLOCK_BYTES
+            self._budget.take(max(1, expected), self._stop)
+            # In pieces: a merge may wait for one to be read, not for a terabyte, nor for the budget.
             with self._core.merge_lock:
-                found |= self._damaged_in_piece(disk, first, min(_STEP_BLOCKS, total - first))
+                found |= self._damaged_in_piece(disk, first, count)
         return found
 
     def _damaged_in_piece(self, disk: str, first: int, count: int) -> set[int]:
         with self._core.lock:
             replica = self._core.replicas.get(disk)
-            if replica is None:
-                return set()
-        base = replica.base
-        stored = ~(is_zero(base.digests(first, count)) & is_zero(base.xxh3(first, count)))
-        blocks = (first + np.flatnonzero(stored)).tolist()
-        self._budget.take(max(1, len(blocks) * BLOCK_BYTES), self._stop)
+        # A merge may have put more there since it was counted.
+        blocks = self._stored(disk, first, count)
         self._bytes += len(blocks) * BLOCK_BYTES
-        return {block for block in blocks if not intact(replica, None, block)}
+        return {block for block in blocks if replica is not None and not intact(replica, None, block)}
+
+    def _stored(self, disk: str, first: int, count: int) -> list[int]:
+        """Blocks of the base that are not zero."""
+        with self._core.lock:
+            replica = self._core.replicas.get(disk)
+        if replica is None:
+            return []
+        zero = is_zero(replica.base.digests(first, count)) & is_zero(replica.base.xxh3(first, count))
+        blocks: list[int] = (first + np.flatnonzero(~zero)).tolist()
+        return blocks
 
     def _mend_frame(self, point: str, layer: Layer) -> None:
         """What surrounds the blocks follows from the index that is in memory: put it right in the file."""
