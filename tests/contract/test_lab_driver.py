@@ -19,7 +19,7 @@ from secondsite.wire.inventory import VM, Network, Pool, Site
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Refusal
 from support.lab import SETTINGS, LabPair, free_port, running_pair, same_but_time, until
-from support.lab_centres import DB, LEGACY, WEB, large_source_centre, source_centre
+from support.lab_centres import DB, LEGACY, WEB, source_centre
 
 FROZEN = SETTINGS.model_copy(update={"interval_seconds": 900})
 
@@ -99,86 +99,6 @@ async def test_the_inventory_is_published_and_served_clouds_limit_it(pair: LabPa
         await pair.source.driver.apply(SiteSettings(fence=NO_FENCE, clouds=("Nowhere",)))
 
 
-async def test_suspend_on_the_primary_tracks_and_resume_sends_what_is_pending(pair: LabPair) -> None:
-    await pair.protect()
-    await pair.source.do(Verb.SUSPEND, WEB)
-    assert pair.states() == ("Suspended", "Replicating")
-    before = pair.target.relation()
-    written = (await pair.source.ask(ask="status"))["guests"][WEB]["sequence"]
-    await until(lambda: (pair.source.relation().pending_bytes or 0) > 0)
-    assert pair.source.relation().health == "Warning"
-    assert pair.target.relation().newest_point == before.newest_point
-    await pair.source.do(Verb.RESUME, WEB)
-    await pair.more_cycles()
-    assert pair.states() == ("Replicating", "Replicating")
-    verdicts = await pair.replay()
-    assert verdicts[-1]["identical"]
-    assert verdicts[-1]["sequence"] >= written
-
-
-async def test_a_suspended_replica_refuses_the_next_cycle_and_the_primary_falls_into_error(pair: LabPair) -> None:
-    await pair.protect()
-    await pair.target.do(Verb.SUSPEND, WEB)
-    await until(lambda: pair.states() == ("Error", "Suspended"))
-    fact = pair.source.relation()
-    assert (fact.health, fact.health_reasons[0]) == ("Critical", "error-fix-and-resume")
-    assert "suspended" in fact.message
-    await pair.target.do(Verb.RESUME, WEB)
-    assert pair.states() == ("Error", "Replicating")
-    await pair.source.do(Verb.RESUME, WEB)
-    await pair.more_cycles()
-    assert pair.states() == ("Replicating", "Replicating")
-
-
-async def test_disable_on_one_side_leaves_the_other_half_which_finds_out(pair: LabPair) -> None:
-    await pair.protect()
-    await pair.target.do(Verb.DISABLE_REPLICATION, WEB)
-    await until(lambda: pair.states() == ("Error", "Disabled"))
-    assert pair.target.sink.get(Relation, WEB) is None
-    kept = pair.target.sink.get(VM, WEB)
-    assert kept is not None
-    assert kept.role == "Replica"
-
-
-async def test_disable_keeps_the_replica_and_remove_deletes_it(pair: LabPair) -> None:
-    await pair.protect()
-    await pair.disable()
-    assert pair.states() == ("Disabled", "Disabled")
-    folder = pair.target.data / "replicas" / WEB
-    assert (folder / "catalog.log").exists()
-    assert not (pair.source.data / "tracking" / WEB).exists()
-    await pair.disable()
-    await pair.target.do(Verb.REMOVE_REPLICA, WEB)
-    assert not folder.exists()
-    assert pair.target.sink.get(VM, WEB) is None
-    await pair.target.do(Verb.REMOVE_REPLICA, WEB)
-
-
-async def test_protecting_again_never_overwrites_a_kept_replica(pair: LabPair) -> None:
-    await pair.protect()
-    await pair.disable()
-    await pair.protect()
-    kept = list((pair.target.data / "kept").iterdir())
-    assert [(folder / "catalog.log").exists() for folder in kept] == [True]
-    assert [verdict["identical"] for verdict in await pair.replay()] == [True]
-
-
-async def test_stopping_initial_replication_and_starting_it_again(tmp_path: Path) -> None:
-    async with running_pair(tmp_path, source=large_source_centre()) as pair:
-        await pair.source.driver.apply(SiteSettings(fence=NO_FENCE, bandwidth_limit_bytes_per_second=4_000_000))
-        await pair.enable()
-        await until(lambda: (pair.source.relation().initial_sent_bytes or 0) > 0)
-        fact = pair.source.relation()
-        assert 0 < (fact.initial_sent_bytes or 0) < (fact.initial_total_bytes or 0)
-        assert (fact.bytes_per_second or 0) > 0
-        await pair.source.do(Verb.STOP_INITIAL_REPLICATION, WEB)
-        assert pair.states() == ("ReadyForInitialReplication", "WaitingForInitialReplication")
-        await pair.source.driver.apply(SiteSettings(fence=NO_FENCE))
-        await pair.source.do(Verb.START_INITIAL_REPLICATION, WEB)
-        await until(lambda: pair.states() == ("Replicating", "Replicating"))
-        assert (await pair.replay())[-1]["identical"]
-
-
 async def test_the_bandwidth_limit_is_shared_by_all_vms_and_can_be_lifted(pair: LabPair) -> None:
     await pair.source.driver.apply(SiteSettings(fence=NO_FENCE, bandwidth_limit_bytes_per_second=300_000))
     start = asyncio.get_running_loop().time()
@@ -225,20 +145,6 @@ async def test_configure_keeps_adapters_disconnected_as_planned(pair: LabPair) -
         await pair.target.do(Verb.CONFIGURE_REPLICA, WEB, ConfigureReplica(adapters=(stranger,), settings=SETTINGS))
 
 
-async def test_a_crash_of_the_host_asks_for_a_resynchronization_that_is_not_built(pair: LabPair) -> None:
-    await pair.protect()
-    await pair.source.ask(ask="crash", vmID=WEB)
-    fact = pair.source.relation()
-    assert fact.state == "WaitingForStartResynchronize"
-    assert (fact.health, fact.health_reasons) == ("Critical", ("resync-required",))
-    with pytest.raises(Refusal, match="NotImplemented"):
-        await pair.source.do(Verb.RESYNCHRONIZE, WEB)
-    await pair.source.restart()
-    assert pair.states() == ("WaitingForStartResynchronize", "Replicating")
-    await pair.disable()
-    await pair.protect()
-
-
 async def test_one_vm_whole(pair: LabPair) -> None:
     await pair.protect()
     detail = await pair.target.driver.detail(WEB)
@@ -279,26 +185,6 @@ async def test_every_cycle_is_kept_for_tests_that_ask_for_it(tmp_path: Path) -> 
         assert len(points) >= 5
         gaps = [later.source_time - point.source_time for point, later in itertools.pairwise(points)]
         assert all(timedelta(seconds=0.4) < gap for gap in gaps)
-
-
-async def test_a_vm_that_cannot_be_opened_fails_alone_and_can_be_given_up(pair: LabPair) -> None:
-    await pair.protect(WEB)
-    await pair.protect(DB, "db", disks=2)
-    await pair.source.driver.stop()
-    centre = source_centre()
-    centre["vms"][0]["disks"][0]["size"] = "16MiB"
-    del centre["vms"][1]
-    pair.source.file.write_text(yaml.safe_dump(centre), encoding="utf-8")
-    await pair.source.start()
-    assert (pair.source.driver.state(WEB), pair.source.driver.state(DB)) == ("Error", "Error")
-    assert "disks cannot change" in pair.source.relation(WEB).message
-    assert "not in east.yaml any more" in pair.source.relation(DB).message
-    await pair.source.do(Verb.DISABLE_REPLICATION, WEB)
-    await pair.target.do(Verb.DISABLE_REPLICATION, WEB)
-    await pair.protect(WEB)
-    detail = await pair.target.driver.detail(WEB)
-    assert detail.vm is not None
-    assert detail.vm.disks[0].size_bytes == 16 * 2**20
 
 
 async def test_the_data_port_can_move(pair: LabPair) -> None:
