@@ -1,11 +1,9 @@
-"""Operator and agent, both real, from the first bundle to commands under a fence; keys in a real API server."""
+"""Operator and agent, both real: commands under a fence, and a site that falls silent; keys in a real API server."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +12,17 @@ import pytest
 from secondsite.controller.agents import AgentClient
 from secondsite.controller.kube import Kube
 from secondsite.controller.login import find
-from secondsite.controller.registration import Registrar
-from secondsite.errors import NotYet, SiteRefused, SiteUnreachable, SpecRefused, Superseded
-from secondsite.plan.actions import Command, CreateAuthority, IssueBundle, Register, Renew, Reserve
+from secondsite.errors import NotYet, SiteRefused, SiteUnreachable, Superseded
+from secondsite.plan.actions import Command, CreateAuthority, Renew, Reserve
 from secondsite.plan.observed import UNKNOWN
 from secondsite.sandbox.control_plane import ControlPlane
-from secondsite.trust.certificates import utc_now
 from secondsite.wire.agent import NO_FENCE
 from secondsite.wire.arguments import Nothing
 from secondsite.wire.operations import OperationAnswer, OperationRequest, Verb
 from secondsite.wire.problems import Code, Refusal
 from secondsite.wire.resources import ReservationWish
 from support.memory_driver import VM_ID, MemoryDriver
-from support.site_side import NAMESPACE, Ends, Lease, agent_at, broken, free_port, until
+from support.site_side import NAMESPACE, Ends, Lease, agent_at, free_port, registered, until
 
 
 @pytest.fixture
@@ -35,15 +31,6 @@ async def ends(control_plane: ControlPlane, namespace: str) -> AsyncIterator[End
         made = Ends(kube, namespace, f"https://127.0.0.1:{free_port()}")
         yield made
         await made.side.close()
-
-
-@asynccontextmanager
-async def registered(ends: Ends, folder: Path, driver: MemoryDriver | None = None) -> AsyncIterator[Any]:
-    await ends.authority()
-    bundle = await ends.bundle(folder)
-    async with agent_at(ends.endpoint, folder / "data", bundle, driver) as agent:
-        await ends.register()
-        yield agent
 
 
 def suspend(intent: str, **changes: Any) -> Command:
@@ -59,120 +46,6 @@ async def test_a_site_registers_and_tells_everything(ends: Ends, tmp_path: Path)
         record = (await ends.keys()).registrations["newyork"]
         assert (record.serial, bool(record.bound_key)) == ("", True)
         assert ends.side.facts(NAMESPACE, "newyork").peer == "Agent"
-
-
-async def test_an_authority_is_not_made_twice(ends: Ends) -> None:
-    await ends.authority()
-    first = (await ends.keys()).signer.fingerprint
-    await ends.restart()
-    await ends.act(CreateAuthority())
-    assert (await ends.keys()).signer.fingerprint == first
-
-
-async def test_a_site_of_a_lost_authority_is_found_before_a_new_one_is_made(
-    ends: Ends, tmp_path: Path, control_plane: ControlPlane
-) -> None:
-    async with registered(ends, tmp_path):
-        await ends.side.close()
-        control_plane.kubectl("delete", "secret", "-n", ends.secrets, f"{NAMESPACE}.vault-authority")
-        await ends.restart()
-        await until(lambda: ends.side.foreign_sites(NAMESPACE, "vault") == ("newyork",))
-        assert ends.side.authorities(NAMESPACE, "vault") == ()
-
-
-@pytest.mark.parametrize("step", ["request_certificate", "install_certificate"])
-async def test_registration_goes_on_after_the_operator_died(
-    ends: Ends, tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await ends.authority()
-    bundle = await ends.bundle(tmp_path)
-    async with agent_at(ends.endpoint, tmp_path / "data", bundle):
-        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
-        with broken(AgentClient, step), pytest.raises(ConnectionError):
-            await ends.act(Register("newyork"))
-        await ends.restart()
-        await ends.register()
-
-
-async def test_registration_goes_on_after_the_operator_died_before_it_saw_the_end(ends: Ends, tmp_path: Path) -> None:
-    await ends.authority()
-    bundle = await ends.bundle(tmp_path)
-    async with agent_at(ends.endpoint, tmp_path / "data", bundle):
-        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
-        with broken(Registrar, "_confirm"), pytest.raises(ConnectionError):
-            await ends.act(Register("newyork"))
-        await ends.restart()
-        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Agent")
-        await until(lambda: ends.view().known)
-
-
-async def test_registration_goes_on_after_the_agent_died(ends: Ends, tmp_path: Path) -> None:
-    await ends.authority()
-    bundle = await ends.bundle(tmp_path)
-    async with agent_at(ends.endpoint, tmp_path / "data", bundle):
-        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
-        with broken(AgentClient, "install_certificate"), pytest.raises(ConnectionError):
-            await ends.act(Register("newyork"))
-    async with agent_at(ends.endpoint, tmp_path / "data", bundle):
-        await ends.register()
-
-
-async def test_a_copied_bundle_is_refused_once_it_is_bound(ends: Ends, tmp_path: Path) -> None:
-    await ends.authority()
-    bundle = await ends.bundle(tmp_path)
-    async with agent_at(ends.endpoint, tmp_path / "data", bundle):
-        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
-        with broken(AgentClient, "install_certificate"), pytest.raises(ConnectionError):
-            await ends.act(Register("newyork"))
-    async with agent_at(ends.endpoint, tmp_path / "rogue", bundle):
-        await ends.restart()
-        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
-        with pytest.raises(SpecRefused) as refused:
-            await ends.act(Register("newyork"))
-        assert refused.value.reason == "BundleBoundToOther"
-        assert "issueRegistration" in refused.value.remedy
-
-
-async def test_a_spent_bundle_opens_nothing(ends: Ends, tmp_path: Path) -> None:
-    async with registered(ends, tmp_path):
-        pass
-    async with agent_at(ends.endpoint, tmp_path / "rogue", tmp_path / "bundle.json"):
-        await ends.restart()
-        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
-        with pytest.raises(SpecRefused, match="spent"):
-            await ends.act(Register("newyork"))
-
-
-async def test_a_replaced_bundle_and_one_of_another_object_open_nothing(ends: Ends, tmp_path: Path) -> None:
-    await ends.authority()
-    bundle = await ends.bundle(tmp_path)
-    old = tmp_path / "old.json"
-    old.write_bytes(bundle.read_bytes())
-    await ends.bundle(tmp_path)
-    async with agent_at(ends.endpoint, tmp_path / "data", old):
-        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
-        with pytest.raises(SpecRefused) as refused:
-            await ends.act(Register("newyork"))
-        assert refused.value.reason == "BundleNotOutstanding"
-    async with agent_at(ends.endpoint, tmp_path / "other", bundle):
-        ends.uid = "uid-2"
-        await ends.restart()
-        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
-        with pytest.raises(SpecRefused) as other:
-            await ends.act(Register("newyork"))
-        assert other.value.reason == "BundleForOther"
-
-
-async def test_a_key_that_is_not_the_pinned_one_is_never_signed(ends: Ends, tmp_path: Path) -> None:
-    await ends.authority()
-    ends.pin = "sha256:" + "0" * 64
-    bundle = await ends.bundle(tmp_path)
-    async with agent_at(ends.endpoint, tmp_path / "data", bundle):
-        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
-        with pytest.raises(SpecRefused) as refused:
-            await ends.act(Register("newyork"))
-        assert refused.value.reason == "KeyPinMismatch"
-        assert (await ends.keys()).registrations["newyork"].bound_key == ""
 
 
 async def test_certificates_are_renewed_over_the_old_one(ends: Ends, tmp_path: Path) -> None:
@@ -229,6 +102,7 @@ async def test_the_fence_rises_above_another_operators_and_stops_without_the_lea
         other = Ends(ends.kube, ends.secrets, ends.endpoint, Lease(holder="operator-b", term=1))
         await until(lambda: other.view().known)
         await other.act(suspend("two"))
+        assert agent.fences.highest is not None
         assert agent.fences.highest.holder == "operator-b"
         assert other.lease.term == 2
         await ends.act(suspend("three"))
@@ -274,28 +148,6 @@ async def test_resources_are_put_with_our_fence(ends: Ends, tmp_path: Path) -> N
         receipt = await ends.act(Reserve("newyork", VM_ID, "00:15:5D:00:00:01", wish))
         await until(lambda: ends.side.reached(NAMESPACE, receipt))
         assert ends.view().pools["front/a"].reserved == ((VM_ID, "00:15:5D:00:00:01", "10.0.0.10"),)
-
-
-async def test_an_expired_bundle_is_refused(ends: Ends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    await ends.authority()
-    bundle = await ends.bundle(tmp_path)
-    async with agent_at(ends.endpoint, tmp_path / "data", bundle):
-        await until(lambda: ends.side.facts(NAMESPACE, "newyork").peer == "Bootstrap")
-        keys = await ends.keys()
-        record = keys.registrations["newyork"]
-        later = utc_now() + timedelta(hours=200)
-        assert utc_now() < record.expiry < later
-        monkeypatch.setattr("secondsite.controller.registration.utc_now", lambda: later)
-        with pytest.raises(SpecRefused) as refused:
-            await ends.act(Register("newyork"))
-        assert refused.value.reason == "BundleExpired"
-
-
-async def test_a_new_bundle_replaces_the_old_secret(ends: Ends, tmp_path: Path) -> None:
-    await ends.authority()
-    first = (await ends.bundle(tmp_path)).read_text()
-    await ends.act(IssueBundle("newyork", "again"))
-    assert (await ends.bundle(tmp_path)).read_text() != first
 
 
 async def test_a_silent_site_costs_a_command_no_time(ends: Ends, tmp_path: Path) -> None:

@@ -136,6 +136,16 @@ async def agent_at(
         await agent.stop()
 
 
+@asynccontextmanager
+async def registered(ends: Ends, folder: Path, driver: MemoryDriver | None = None) -> AsyncIterator[Agent]:
+    """A site that is registered, its agent at the endpoint until the block ends."""
+    await ends.authority()
+    bundle = await ends.bundle(folder)
+    async with agent_at(ends.endpoint, folder / "data", bundle, driver) as agent:
+        await ends.register()
+        yield agent
+
+
 async def until(holds: Callable[[], bool], seconds: float = 15.0) -> None:
     """Wait for a condition; fails when it does not come about."""
     async with asyncio.timeout(seconds):
