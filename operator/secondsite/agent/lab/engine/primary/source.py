@@ -60,10 +60,11 @@ class ReplicationSource(SourceCore):
 
         The open cycle is given up, for the replica may be another since. EngineError when the generation is older.
         """
-        if generation < self.generation:
-            raise EngineError(f"VM {self.vm_id}: generation {generation} is older than ours, {self.generation}")
-        self.abandon()
-        self._change(generation=generation, superseded_by=None)
+        with self._idle():
+            if generation < self.generation:
+                raise EngineError(f"VM {self.vm_id}: generation {generation} is older than ours, {self.generation}")
+            self._close_cycle()
+            self._change(generation=generation, superseded_by=None)
 
     def run_cycle(
         self, client: PeerClient, *, stop: threading.Event | None = None, quiesce: Quiesce | None = None
@@ -121,10 +122,9 @@ class ReplicationSource(SourceCore):
         try:
             return run if run.begin() else None
         except HeadConflict as conflict:
-            known = with_head(self._state, conflict.head)
-            if known is None:
+            head = conflict.head
+            if not self._amend(lambda state: with_head(state, head)):
                 raise
-            self._save(known)
         return self._begin_run(client, stop, quiesce)
 
     def _expect_head(self, client: PeerClient) -> Mapping[str, tuple[int, ...]]:
@@ -135,8 +135,7 @@ class ReplicationSource(SourceCore):
             if status.stale and status.head != known.compared:
                 take_back(peer, self.vm_id, self.trackers)
             # Not before: by this name of the head the map must be right.
-            if known is not self._state:
-                self._save(known)
+            self._amend(lambda state: agreed(state, status))
             return status.wanted
 
     def _open_cycle(self, quiesce: Quiesce | None) -> OpenState:
@@ -197,9 +196,11 @@ class ReplicationSource(SourceCore):
                 head, result = self._comparison.run()
             finally:
                 self._comparison = None
-            if distrusted != self._distrusted:
-                raise MapNotTrusted(f"VM {self.vm_id}: the map was lost while the disks were compared; compare again")
-            self._change(head=head, compared=head, trusted=True, head_time=None, lineage=(), given_up=None)
+            with self._state_lock:
+                if distrusted != self._distrusted:
+                    lost = "the map was lost while the disks were compared; compare again"
+                    raise MapNotTrusted(f"VM {self.vm_id}: {lost}")
+                self._change(head=head, compared=head, trusted=True, head_time=None, lineage=(), given_up=None)
             return result
 
     def export_initial(
@@ -264,12 +265,8 @@ class ReplicationSource(SourceCore):
 
     def abandon(self) -> None:
         """Give up the open cycle, if any; its blocks go into the next, with a fresh freeze. RuntimeError in a run."""
-        if not self._one_cycle.acquire(blocking=False):
-            raise RuntimeError(f"VM {self.vm_id}: stop the running cycle before it is abandoned")
-        try:
+        with self._idle():
             self._close_cycle()
-        finally:
-            self._one_cycle.release()
 
     def progress(self) -> Progress:
         """Numbers for people, at any time."""

@@ -53,6 +53,8 @@ class SourceCore:
         self._clock = clock
         self._at_freeze = at_freeze
         self._one_cycle = threading.Lock()
+        # What a run changes, somebody may distrust meanwhile: neither may undo the other.
+        self._state_lock = threading.RLock()
         # How often the map was lost since; whoever makes it trusted again must have seen them all.
         self._distrusted = 0
         make_directories(root)
@@ -114,9 +116,10 @@ class SourceCore:
 
     def distrust(self) -> None:
         """As after a crash of the host."""
-        self._distrusted += 1
-        self._forget_bookmarks()
-        self._change(trusted=False)
+        with self._state_lock:
+            self._distrusted += 1
+            self._forget_bookmarks()
+            self._change(trusted=False)
 
     @staticmethod
     def distrust_at(root: Path) -> None:
@@ -134,20 +137,27 @@ class SourceCore:
             os.close(lock)
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One cycle or comparison at a time."""
+    def _idle(self) -> Iterator[None]:
+        """No cycle and no comparison runs meanwhile; RuntimeError where one does."""
         if not self._one_cycle.acquire(blocking=False):
-            raise RuntimeError(f"a cycle or comparison of VM {self.vm_id} is running already")
+            raise RuntimeError(f"VM {self.vm_id}: one is running already; stop the running cycle or comparison first")
         try:
-            if self._directory_lock < 0:
-                raise EngineError(f"VM {self.vm_id}: replication was closed here")
-            self._settle()
             yield
-        except StaleGeneration as refusal:
-            self._change(superseded_by=refusal.generation or self.generation + 1)
-            raise
         finally:
             self._one_cycle.release()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One cycle or comparison at a time."""
+        with self._idle():
+            if self._directory_lock < 0:
+                raise EngineError(f"VM {self.vm_id}: replication was closed here")
+            try:
+                self._settle()
+                yield
+            except StaleGeneration as refusal:
+                self._change(superseded_by=refusal.generation or self.generation + 1)
+                raise
 
     @contextlib.contextmanager
     def _all_locked(self) -> Iterator[None]:
@@ -238,7 +248,15 @@ class SourceCore:
             bookmark_path(self._root, name).unlink(missing_ok=True)
 
     def _change(self, **changes: object) -> None:
-        self._save(msgspec.structs.replace(self._state, **changes))
+        self._amend(lambda state: msgspec.structs.replace(state, **changes))
+
+    def _amend(self, change: Callable[[SourceState], SourceState | None]) -> bool:
+        """Make of the state as it is now what `change` says; False, and nothing changed, where it says None."""
+        with self._state_lock:
+            state = change(self._state)
+            if state is not None and state is not self._state:
+                self._save(state)
+            return state is not None
 
     def _save(self, state: SourceState) -> None:
         save_state(state_path(self._root), state)
