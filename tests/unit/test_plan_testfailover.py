@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -136,6 +137,8 @@ def test_a_test_vm_of_another_owner_is_in_the_way_and_stays() -> None:
         ({"newest_point": None}, "VMNotProtected"),
         ({"state": "InitialReplicationInProgress"}, "VMNotProtected"),
         ({"state": "Resynchronizing"}, "VMNotProtected"),
+        ({"health": "Critical", "health_reasons": ("newest-point-damaged",)}, "RecoveryPointDamaged"),
+        ({"newest_point": msgspec.structs.replace(POINT, damaged=True)}, "RecoveryPointDamaged"),
     ],
 )
 def test_obstacles_are_named(change: dict[str, Any], reason: str) -> None:

@@ -135,6 +135,8 @@ class TestFailoverReason(StrEnum):
     """There is no usable recovery point, or replication is being resynchronized."""
     VM_IN_ANOTHER_TEST = "VMInAnotherTest"
     RECOVERY_POINT_NOT_FOUND = "RecoveryPointNotFound"
+    RECOVERY_POINT_DAMAGED = "RecoveryPointDamaged"
+    """Latest is the newest point, and that cannot be read in full: another one would prove nothing about it."""
     NETWORK_NOT_FOUND = "NetworkNotFound"
     SITE_SUSPENDED = "SiteSuspended"
     """`spec.suspended` of the target is true: no command is sent to it."""

@@ -16,12 +16,37 @@ _ACTIONS = {
     "Suspended": "Set spec.replication to Enabled to go on.",
 }
 _UNQUIESCED = "app-consistent-failed"
+# Reasons of a replica's health that have an error of their own: code, what to do.
+_STORED = {
+    "newest-point-damaged": (
+        "NewestPointDamaged",
+        (
+            "Check the storage at the site. What the source still holds comes back with the next cycle; until then a "
+            "TestFailover of type Latest waits: name an older point. Where it stays, disable and enable the protection."
+        ),
+    ),
+    "points-damaged": (
+        "PointsDamaged",
+        (
+            "Check the storage at the site. What the source still holds comes back with the next cycle; the rest stays "
+            "until retention gives those points up. Newer points are whole."
+        ),
+    ),
+    "out-of-space": (
+        "OutOfSpace",
+        (
+            "Free space on the replica's storage, or lower retentionHours in the policy. Every point is kept, and the "
+            "cycle is tried again by itself."
+        ),
+    ),
+}
 _SHOWN_KINDS = frozenset({"Refused", "SiteRefused", "Bug", "SiteUnreachable"})
 
 
 def errors(view: View) -> tuple[Problem, ...]:
     """What stands in the way, each once."""
-    found = (*_troubles(view), *obstacles(view), *_failures(view), *_critical(view), *_unquiesced(view))
+    halves = (*_critical(view), *_stored(view), *_unquiesced(view))
+    found = (*_troubles(view), *obstacles(view), *_failures(view), *halves)
     unique = {(each.code, each.site, each.message): each for each in found}
     return tuple(unique.values())[:_KEPT]
 
@@ -49,8 +74,26 @@ def _said(view: View, site: SiteView, code: str) -> bool:
 
 def _critical(view: View) -> Iterator[Problem]:
     for half, site in zip((view.source, view.target), view.picture.site_names, strict=True):
-        if half is not None and half.health == "Critical":
+        if half is not None and half.health == "Critical" and not _told_apart(half):
             yield Problem("ReplicationCritical", half.message or half.state, _action(half), site, half.health_reasons)
+
+
+def _told_apart(half: Relation) -> bool:
+    """Whether every reason of a half has an error of its own."""
+    return bool(half.health_reasons) and set(half.health_reasons) <= _STORED.keys()
+
+
+def _stored(view: View) -> Iterator[Problem]:
+    """What is wrong with the points, or keeps them from coming, at the replica."""
+    half, site = view.target, view.picture.site_names[1]
+    if half is None:
+        return
+    reasons = set(half.health_reasons)
+    if half.newest_point is not None and half.newest_point.damaged:
+        reasons.add("newest-point-damaged")
+    for reason, (code, action) in _STORED.items():
+        if reason in reasons:
+            yield Problem(code, half.message or reason, action, site, (reason,))
 
 
 def _unquiesced(view: View) -> Iterator[Problem]:

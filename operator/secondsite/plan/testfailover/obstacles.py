@@ -7,6 +7,7 @@ from secondsite.api.testfailover_status import TestFailoverReason as Reason
 from secondsite.plan.conditions import first, named
 from secondsite.plan.observed import TestWorld
 from secondsite.plan.testfailover.course import Course
+from secondsite.wire.facts import Relation
 
 _USABLE = ("Replicating",)
 
@@ -77,6 +78,27 @@ def _vm_is_not_protected(case: _Case) -> Obstacle | None:
     return None
 
 
+def _latest_is_damaged(case: _Case) -> Obstacle | None:
+    """As at Hyper-V, Latest is the newest point and no other: a person chooses whether an older one will do."""
+    if case.world.test.spec.recovery_point.type != "Latest":
+        return None
+    for member in case.course.members:
+        replica = member.replica
+        if replica is not None and not member.started and _newest_damaged(replica):
+            message = (
+                f"Latest is the newest recovery point, and that of {member.name} at {member.target.name} is damaged: "
+                f"{replica.message.rstrip('.') or 'it cannot be read in full'}. The test starts when it is mended; "
+                "to test an older point, make another test with recoveryPoint of type At or Named"
+            )
+            return Obstacle(Reason.RECOVERY_POINT_DAMAGED, message)
+    return None
+
+
+def _newest_damaged(replica: Relation) -> bool:
+    point = replica.newest_point
+    return "newest-point-damaged" in replica.health_reasons or (point is not None and point.damaged)
+
+
 def _foreign_test_vm(case: _Case) -> Obstacle | None:
     for member in case.course.members:
         found = member.foreign_test_vm
@@ -102,6 +124,7 @@ _CHAIN = (
     _target_is_silent,
     _target_is_suspended,
     _vm_is_not_protected,
+    _latest_is_damaged,
     _foreign_test_vm,
     _network_is_missing,
 )
