@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 
 from secondsite.agent.lab import engine
+from secondsite.agent.lab.engine.port.routes import PROBLEMS
 from secondsite.agent.lab.engine.replica.catalogue import AnyEvent
 from secondsite.agent.lab.engine.replica.layer import INDEX_TYPE, TRAILER_BYTES
 from secondsite.wire.peer import ENTRY, HEADER_BYTES
@@ -46,6 +47,7 @@ def test_every_refusal_has_its_line() -> None:
     sources = [path.read_text(encoding="utf-8") for path in Path(engine.__path__[0]).rglob("*.py")]
     codes = {code for text in sources for code in re.findall(r'PeerRefused\(\s*\d+, "(\w+)"', text)}
     assert len(codes) > 15
+    codes |= {code for _, code in PROBLEMS.values()}
     assert {code for code in codes if not re.search(rf"^\|[^|]*\b{code}\b[^|]*\|", TEXT, re.MULTILINE)} == set()
 
 

@@ -8,7 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from secondsite.agent.lab.engine import DataServer, LinkError, PeerClient, PeerRefused
+from secondsite.agent.lab.engine import (
+    DamagedBlock,
+    DataServer,
+    EngineError,
+    LinkError,
+    NoSpace,
+    PeerClient,
+    PeerRefused,
+    StoreDamaged,
+    StoreLocked,
+)
 from secondsite.trust.contexts import client_context, server_context
 from secondsite.trust.gate import SiteGate, only_roles
 from secondsite.trust.names import Role
@@ -216,3 +226,27 @@ def test_an_agent_with_many_open_files_replicates(pair: Pair) -> None:
             stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
         pair.disks["a"].write(0, pattern(1))
         assert pair.matches(pair.cycle().cycle)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (StoreDamaged("layer 7: its index is damaged"), 500, "StoreDamaged"),
+        (DamagedBlock("p", "data", 3), 500, "DamagedBlock"),
+        (NoSpace("no room for a layer"), 507, "InsufficientSpace"),
+        (StoreLocked("open elsewhere"), 503, "Unavailable"),
+        (EngineError("whatever else"), 500, "StoreFailed"),
+    ],
+)
+def test_what_is_wrong_at_the_replica_is_not_the_senders_fault(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, error: EngineError, status: int, code: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pair.target.receiver, "commit", fail)
+    with pytest.raises(PeerRefused) as refused:
+        pair.cycle()
+    assert (refused.value.status, refused.value.code, refused.value.detail) == (status, code, str(error))
+    monkeypatch.undo()
+    assert pair.cycle().resumed

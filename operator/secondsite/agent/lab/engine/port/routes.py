@@ -10,12 +10,18 @@ import msgspec
 from secondsite.agent.lab.engine.errors import (
     BadMessage,
     CorruptFrame,
+    DamagedBlock,
     EngineError,
     FramesMissing,
     HeadConflict,
     LinkError,
+    NoSpace,
     PeerRefused,
+    PointInUse,
     StaleGeneration,
+    Stopped,
+    StoreDamaged,
+    StoreLocked,
 )
 from secondsite.agent.lab.engine.port import routes_hashes, routes_repairs, routes_replicate, routes_roles
 from secondsite.agent.lab.engine.port.channel import Channel, Headers
@@ -39,9 +45,18 @@ _ROUTES: tuple[Route, ...] = (
 )
 _METHODS = frozenset({"GET", "POST", "PUT"})
 
-_PROBLEMS: dict[type[EngineError], tuple[int, str]] = {
+# What is wrong with the bytes that came, and what is wrong here: a sender must be able to tell them apart.
+PROBLEMS: dict[type[EngineError], tuple[int, str]] = {
     BadMessage: (400, "BadMessage"),
     CorruptFrame: (422, "CorruptFrame"),
+    NoSpace: (507, "InsufficientSpace"),
+    StoreDamaged: (500, "StoreDamaged"),
+    DamagedBlock: (500, "DamagedBlock"),
+    StoreLocked: (503, "Unavailable"),
+    PointInUse: (503, "Unavailable"),
+    Stopped: (503, "Unavailable"),
+    # All others.
+    EngineError: (500, "StoreFailed"),
 }
 
 _log = logging.getLogger(__name__)
@@ -110,8 +125,10 @@ def _problem_of(error: Exception) -> Problem:
         return Problem(
             status=error.status, code=error.code, detail=error.detail, head=head, have=have, generation=generation
         )
-    status, code = next((answer for kind, answer in _PROBLEMS.items() if isinstance(error, kind)), (400, "BadRequest"))
-    return Problem(status=status, code=code, detail=str(error))
+    status, code = next(answer for kind, answer in PROBLEMS.items() if isinstance(error, kind))
+    if status == 500:
+        _log.error("data port: the replica failed a request", exc_info=error)
+    return Problem(status=status, code=code, detail=str(error)[:500])
 
 
 _REASONS = {200: "OK", 201: "Created"}
