@@ -71,6 +71,12 @@ def test_the_newest_application_consistent_point_stays_until_there_is_a_newer_on
     assert after(lonely, 4 * HOUR, hours=4)[0] == "p1", "its time is over"
 
 
+def test_a_clock_that_was_set_back_costs_no_point() -> None:
+    ahead = [point(number, number * HOUR) for number in range(4)] + [point(4, 9000 * HOUR)]
+    back = [point(number, number * HOUR) for number in range(5, 10)]
+    assert after([*ahead, *back], 9 * HOUR, hours=24) == [f"p{number}" for number in range(10)]
+
+
 @given(
     cycles=st.lists(st.tuples(st.floats(60, 2 * HOUR), st.booleans()), min_size=1, max_size=80),
     hours=st.integers(1, 24),

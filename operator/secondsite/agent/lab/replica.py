@@ -41,7 +41,7 @@ class ReplicaStore:
         self._keep_every_cycle = keep_every_cycle
         self._work = threading.Event()
         self._closing = False
-        self.store = TargetStore(root, vm_id, on_commit=self._committed, on_change=lambda: announce(vm_id))
+        self.store = TargetStore(root, vm_id, on_commit=self._committed, on_change=self._changed)
         self._catch_up()
         self._thread = threading.Thread(target=self._run, name=f"replica {vm_id}", daemon=True)
         self._thread.start()
@@ -133,9 +133,14 @@ class ReplicaStore:
             delivered = window.delivered(point.bytes, seconds, interval)
             self._halves.update(self.vm_id, window=delivered, **noted)
 
+    def _changed(self) -> None:
+        self._announce(self.vm_id)
+        self._work.set()
+
     def _run(self) -> None:
         while True:
-            self._work.wait()
+            # Refused cycles commit nothing that would call us, and what has expired may be the room they need.
+            self._work.wait(self._clock.point_spacing_seconds if self.out_of_space else None)
             self._work.clear()
             if self._closing:
                 return
@@ -150,4 +155,8 @@ class ReplicaStore:
         if half is None or self._keep_every_cycle:
             return
         kept_for = self._clock.retention_seconds(half.settings.retention_hours)
-        self.store.apply_retention(self._clock.now(), self._clock.point_spacing_seconds, kept_for)
+        heard = self.store.heard_time
+        if heard is not None:
+            # Not later: nothing may expire because the primary is silent, perhaps for ever, or our clock is ahead.
+            now = min(self._clock.now(), heard)
+            self.store.apply_retention(now, self._clock.point_spacing_seconds, kept_for)

@@ -55,6 +55,8 @@ class Receiver:
         self._on_change = on_change
         # Why the last cycle was refused for want of space; empty when it was not.
         self.out_of_space = ""
+        # When a cycle was last refused for it.
+        self.refused_time: datetime | None = None
         self._clock = clock
         self._on_commit = on_commit
 
@@ -91,7 +93,7 @@ class Receiver:
         try:
             self._space.expect_room(message, self._core.replicas)
         except PeerRefused as refusal:
-            self.out_of_space = refusal.detail
+            self.out_of_space, self.refused_time = refusal.detail, self._clock()
             raise
         finally:
             if bool(before) != bool(self.out_of_space):

@@ -32,7 +32,8 @@ def retention(
 def _on_grid(points: Sequence[RecoveryPoint], spacing: timedelta) -> list[str]:
     kept: list[RecoveryPoint] = []
     for point in points:
-        if not kept or point.freeze_time - kept[-1].freeze_time >= spacing:
+        # Either way: where a clock was set back, all later points would lie before the last kept one.
+        if not kept or abs(point.freeze_time - kept[-1].freeze_time) >= spacing:
             kept.append(point)
         elif _application(point) and not _application(kept[-1]):
             kept[-1] = point

@@ -69,6 +69,12 @@ class TargetStore(StoredPoints):
         return self.receiver.out_of_space
 
     @property
+    def heard_time(self) -> datetime | None:
+        """When the sender was last heard of: the freeze of the newest point, or a later refusal for want of space."""
+        times = [*(point.freeze_time for point in self.points()[-1:]), self.receiver.refused_time]
+        return max((time for time in times if time is not None), default=None)
+
+    @property
     def received_bytes(self) -> int:
         """What is durable of the cycle that is coming in."""
         with self._core.lock:
