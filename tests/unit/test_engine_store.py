@@ -1,3 +1,5 @@
+"""The replica's points: each the VM as it was, merged, restarted, damaged, discarded."""
+
 import os
 import threading
 from collections.abc import Iterator
@@ -8,46 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from secondsite.agent.lab.engine import (
-    BlockRef,
-    CloneInfo,
-    CycleKind,
-    DamagedBlock,
-    EngineError,
-    PointInUse,
-    StoreLocked,
-    TargetStore,
-    UnknownClone,
-    UnknownPoint,
-)
+from secondsite.agent.lab.engine import BlockRef, CycleKind, DamagedBlock, StoreLocked, TargetStore, UnknownPoint
 from secondsite.agent.lab.engine.replica import core
 from secondsite.agent.lab.engine.replica.layer import Layer
 from support.engine_pair import BLOCK, Pair, pattern
-
-SIZES = {"a": 8 * BLOCK, "b": 2 * BLOCK + 1000}
+from support.engine_points import SIZES, cycles, image
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
     with Pair(tmp_path, SIZES) as pair:
         yield pair
-
-
-def cycles(pair: Pair, count: int) -> tuple[list[str], list[dict[str, bytes]]]:
-    """Points 0…count-1; at point n, block n of disk a and the first bytes of b say n; block 7 is written each time."""
-    points, images = [], []
-    for number in range(count):
-        pair.disks["a"].write(number * BLOCK, pattern(number))
-        pair.disks["a"].write(7 * BLOCK, pattern(100 + number))
-        pair.disks["b"].write(0, pattern(number, 10))
-        images.append({name: disk.read(0, disk.size) for name, disk in pair.disks.items()})
-        points.append(pair.cycle().cycle)
-        pair.clock.forward(60)
-    return points, images
-
-
-def image(store: TargetStore, point: str) -> dict[str, bytes]:
-    return {name: store.read_point(point, name, 0, size) for name, size in SIZES.items()}
 
 
 def test_each_point_is_the_vm_as_it_was(pair: Pair) -> None:
@@ -104,68 +77,6 @@ def test_zero_blocks_overwrite_data_through_layers_and_base(pair: Pair) -> None:
     assert pair.matches(third)
     base = (pair.folder / "target/disks/a/base.raw").read_bytes()
     assert base == pair.disks["a"].read(0, 8 * BLOCK)
-
-
-def test_the_newest_and_the_pinned_are_not_merged(pair: Pair) -> None:
-    points, images = cycles(pair, 3)
-    with pytest.raises(PointInUse, match="newest"):
-        pair.target.merge(points[2])
-    clone = pair.target.clone(points[0], "test-1")
-    assert [point.pinned for point in pair.target.points()] == [1, 0, 0]
-    with pytest.raises(PointInUse, match="clone"):
-        pair.target.merge(points[0])
-    assert pair.target.apply_retention(pair.clock.now, 3600, 0) == [points[1]]
-    assert image(pair.target, points[0]) == images[0]
-    clone.close()
-    pair.target.drop_clone("test-1")
-    pair.target.drop_clone("test-1")
-    assert pair.target.apply_retention(pair.clock.now, 3600, 0) == [points[0]]
-    assert [point.id for point in pair.target.points()] == [points[2]]
-
-
-def test_a_clone_is_writable_private_and_outlives_the_process(pair: Pair) -> None:
-    points, images = cycles(pair, 3)
-    clone = pair.target.clone(points[1], "test-1")
-    assert clone.read("a", 0, SIZES["a"]) == images[1]["a"]
-    clone.write("a", BLOCK - 3, b"across")
-    clone.write("b", SIZES["b"] - 4, b"tail")
-    expected = images[1]["a"][: BLOCK - 3] + b"across" + images[1]["a"][BLOCK + 3 :]
-    clone.close()
-    pair.restart_target()
-    assert pair.target.clones() == [CloneInfo("test-1", points[1])]
-    clone = pair.target.open_clone("test-1")
-    assert clone.read("a", 0, SIZES["a"]) == expected
-    assert clone.read("b", 0, SIZES["b"]) == images[1]["b"][:-4] + b"tail"
-    assert clone.disks == SIZES
-    clone.close()
-    assert [image(pair.target, point) for point in points] == images
-
-
-def test_a_clone_stands_still_while_points_around_it_are_merged(pair: Pair) -> None:
-    points, images = cycles(pair, 5)
-    clone = pair.target.clone(points[2], "c")
-    for gone in (points[1], points[3], points[0]):
-        pair.target.merge(gone)
-        assert clone.read("a", 0, SIZES["a"]) == images[2]["a"]
-    clone.close()
-    pair.restart_target()
-    clone = pair.target.open_clone("c")
-    assert clone.read("a", 0, SIZES["a"]) == images[2]["a"]
-    clone.close()
-
-
-def test_a_clone_id_names_one_clone(pair: Pair) -> None:
-    points, _ = cycles(pair, 2)
-    pair.target.clone(points[0], "c").close()
-    pair.target.clone(points[0], "c").close()
-    with pytest.raises(EngineError, match="choose another id"):
-        pair.target.clone(points[1], "c")
-    with pytest.raises(UnknownClone):
-        pair.target.open_clone("d")
-    with pytest.raises(UnknownPoint):
-        pair.target.clone("nothing", "e")
-    with pytest.raises(EngineError, match="not usable"):
-        pair.target.clone(points[0], "../escape")
 
 
 def damage(path: Path, position: int) -> None:
