@@ -4,21 +4,9 @@ import msgspec
 import zstandard
 
 from secondsite.agent.lab.engine.blocks import root_of
-from secondsite.wire.peer import (
-    ENTRY,
-    HEADER_BYTES,
-    CycleCommit,
-    DiskCommit,
-)
+from secondsite.wire.peer import ENTRY, HEADER_BYTES, CycleCommit, DiskCommit
 from support.engine_pair import BLOCK, Pair, pattern
-from support.engine_wire import (
-    COMMIT,
-    forged,
-    frame,
-    patched,
-    request,
-    talk,
-)
+from support.engine_wire import COMMIT, forged, frame, patched, request, talk
 
 MIB = 1 << 20
 TABLE_END = HEADER_BYTES + 64 * ENTRY.size

@@ -19,15 +19,7 @@ from secondsite.controller.pending import Pending
 from secondsite.controller.ports import Key, Receipt
 from secondsite.controller.queue import WorkQueue
 from secondsite.controller.turn import Clocks, Turns
-from secondsite.plan.actions import (
-    Action,
-    Command,
-    Finding,
-    Plan,
-    Report,
-    Slot,
-    Trouble,
-)
+from secondsite.plan.actions import Action, Command, Finding, Plan, Report, Slot, Trouble
 from secondsite.plan.observed import Contact, SiteView
 from secondsite.wire.arguments import Nothing
 from secondsite.wire.operations import Verb

@@ -7,27 +7,10 @@ import msgspec
 import pytest
 
 from secondsite.agent.lab.engine.blocks import root_of
-from secondsite.wire.peer import (
-    MAX_FRAME_BYTES,
-    WIRE_VERSION,
-    CycleCommit,
-    CycleKind,
-    DiskCommit,
-)
+from secondsite.wire.peer import MAX_FRAME_BYTES, WIRE_VERSION, CycleCommit, CycleKind, DiskCommit
 from support.engine_hostile import BAD_FRAMES, PACKED, RAW, code_of, commits, digests_of_good_frames
 from support.engine_pair import BLOCK, Pair, pattern
-from support.engine_wire import (
-    COMMIT,
-    CYCLES,
-    FRAMES,
-    SIZES,
-    frame,
-    opening,
-    patched,
-    put,
-    request,
-    talk,
-)
+from support.engine_wire import COMMIT, CYCLES, FRAMES, SIZES, frame, opening, patched, put, request, talk
 
 
 @pytest.fixture

@@ -12,22 +12,10 @@ import numpy as np
 import pytest
 
 from secondsite.agent.lab.engine import PeerRefused
-from secondsite.wire.peer import (
-    MAX_FRAME_BYTES,
-    DiskPlan,
-)
+from secondsite.wire.peer import MAX_FRAME_BYTES, DiskPlan
 from support.engine_hostile import BAD_FRAMES, MIB, PACKED, RAW, code_of, commits
 from support.engine_pair import BLOCK, Pair, pattern
-from support.engine_wire import (
-    CYCLES,
-    SIZES,
-    forged,
-    frame,
-    opening,
-    put,
-    request,
-    talk,
-)
+from support.engine_wire import CYCLES, SIZES, forged, frame, opening, put, request, talk
 
 
 @pytest.fixture

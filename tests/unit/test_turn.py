@@ -9,12 +9,7 @@ import pytest
 from secondsite.controller.pending import PATIENCE, Grip
 from secondsite.controller.ports import Key, Receipt
 from secondsite.controller.slots import Line
-from secondsite.plan.actions import (
-    Action,
-    AddFinalizer,
-    Limit,
-    Slot,
-)
+from secondsite.plan.actions import Action, AddFinalizer, Limit, Slot
 from support.turns import KEY, NOON, SEEN, Bench, command
 
 

@@ -12,12 +12,7 @@ from secondsite.controller.kube import ApiError, ApiUnreachable
 from secondsite.controller.outcomes import judge
 from secondsite.controller.ports import Receipt
 from secondsite.errors import NotYet, SiteRefused, SiteUnreachable, SpecRefused, Superseded
-from secondsite.plan.actions import (
-    Action,
-    Dissociate,
-    Limit,
-    Slot,
-)
+from secondsite.plan.actions import Action, Dissociate, Limit, Slot
 from support.turns import BODY, KEY, NOON, Bench, command
 
 
