@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from secondsite.agent.lab.engine import EngineError, StoreLocked, TargetStore, UnknownPoint
+from secondsite.agent.lab.engine import EngineError, StoreLocked, TargetStore, UnknownPoint, record
 from secondsite.agent.lab.engine.blocks import xxh3
 from secondsite.agent.lab.engine.durable import replace_file, sync_directory
 from secondsite.agent.lab.engine.media import adopt as adopting
@@ -100,7 +100,8 @@ def _dies_and_goes_on(folder: Path, steps: int, move: bool, monkeypatch: pytest.
 
     died = False
     with monkeypatch.context() as patched:
-        patched.setattr(adopting, "replace_file", replace)
+        for module in (adopting, record):
+            patched.setattr(module, "replace_file", replace)
         patched.setattr(adopting, "sync_directory", sync)
         try:
             _adopt(folder / "store", images, move=move)

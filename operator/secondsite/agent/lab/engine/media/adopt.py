@@ -19,6 +19,7 @@ from secondsite.agent.lab.engine.durable import (
 )
 from secondsite.agent.lab.engine.errors import EngineError
 from secondsite.agent.lab.engine.media.adopt_disk import make_base
+from secondsite.agent.lab.engine.record import load_record, save_record
 from secondsite.agent.lab.engine.replica.catalogue import Catalogue, Committed, Founded
 from secondsite.agent.lab.engine.replica.contents import fold
 from secondsite.agent.lab.engine.replica.layer import TRAILER_BYTES, empty_index, pack_footer
@@ -137,17 +138,20 @@ def _adoptee(root: Path, name: str, path: Path, move: bool) -> Adoptee:
 
 def _begun(root: Path, wanted: Adoption) -> Adoption:
     """The adoption to carry out: the one that was interrupted, with what it has done, or this new one, durably."""
-    path = _plan_path(root)
-    if not path.exists():
-        replace_file(path, msgspec.json.encode(wanted))
+    found = _load(root, "move disks/*/base.raw back, cut to the disks' sizes, remove the folder and adopt them again")
+    if found is None:
+        save_record(_plan_path(root), wanted)
         return wanted
-    found = msgspec.json.decode(path.read_bytes(), type=Adoption)
     if _identity(found) != _identity(wanted):
         raise EngineError(
             f"{root}: the adoption of {sorted(found.disks)} as {found.point} was interrupted; repeat that one, "
             "or remove the folder (disks that were moved lie in it as disks/*/base.raw)"
         )
     return found
+
+
+def _load(root: Path, remedy: str) -> Adoption | None:
+    return load_record(_plan_path(root), Adoption, remedy)
 
 
 def _identity(adoption: Adoption) -> object:
@@ -178,14 +182,14 @@ def _carry_out(root: Path, catalogue: Catalogue, adoption: Adoption, clock: Call
 
 def _tidy(root: Path) -> None:
     """The catalogue names the point: remove what was only needed on the way there."""
-    path = _plan_path(root)
-    if not path.exists():
+    adoption = _load(root, "the disks are adopted: remove it, and what is left of their former files")
+    if adoption is None:
         return
-    for disk in msgspec.json.decode(path.read_bytes(), type=Adoption).disks.values():
+    for disk in adoption.disks.values():
         if disk.move:
             # It was on another file system, and copied.
             Path(disk.path).unlink(missing_ok=True)
-    path.unlink()
+    _plan_path(root).unlink()
     sync_directory(root)
 
 
@@ -201,7 +205,7 @@ def _adopt_disk(root: Path, adoption: Adoption, name: str) -> Adoption:
         nonlocal adoption
         done = msgspec.structs.replace(disk, hashed=hashed)
         adoption = msgspec.structs.replace(adoption, disks={**adoption.disks, name: done})
-        replace_file(_plan_path(root), msgspec.json.encode(adoption))
+        save_record(_plan_path(root), adoption)
 
     make_base(folder, disk.size, None if disk.move and not source.exists() else source, disk.hashed, note)
     replace_file(layers / f"{adoption.point}.lay", pack_footer(empty_index(), 0))

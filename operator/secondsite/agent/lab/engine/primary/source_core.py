@@ -98,6 +98,11 @@ class SourceCore:
         return self._state.head
 
     @property
+    def common_point(self) -> str | None:
+        """The last point that the other side may know too: the head, or what this side was promoted from."""
+        return self._state.common_point
+
+    @property
     def open_cycle(self) -> OpenState | None:
         return self._state.open
 

@@ -1,13 +1,12 @@
 """What a replication source must remember besides its maps: one small file, replaced as a whole."""
 
-import zlib
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
-from secondsite.agent.lab.engine.durable import replace_file
 from secondsite.agent.lab.engine.errors import EngineError
+from secondsite.agent.lab.engine.record import load_record, save_record
 from secondsite.wire.peer import Consistency, CycleKind
 
 _VERSION = 1
@@ -52,18 +51,16 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True):
     compared: str | None = None
     version: int = _VERSION
 
+    @property
+    def common_point(self) -> str | None:
+        """The last point that the other side may know too."""
+        return self.head or (self.lineage[-1] if self.lineage else None)
+
 
 def load_state(path: Path) -> SourceState | None:
     """None when there is no file yet."""
-    try:
-        state = msgspec.json.decode(_checked(path.read_bytes()), type=SourceState)
-    except FileNotFoundError:
-        return None
-    except msgspec.DecodeError as error:
-        raise EngineError(
-            f"tracking state {path} cannot be read ({error}); remove its folder and resynchronize"
-        ) from error
-    if state.version != _VERSION:
+    state = load_record(path, SourceState, "remove its folder and resynchronize")
+    if state is not None and state.version != _VERSION:
         raise EngineError(f"tracking state {path} has version {state.version}, this program knows {_VERSION}")
     return state
 
@@ -85,16 +82,8 @@ def taken_up(found: SourceState | None, fresh: SourceState, path: Path, *, whole
 
 
 def save_state(path: Path, state: SourceState) -> None:
-    """One line of JSON, one with its CRC-32: a number that changed by itself must not look like another head."""
-    content = msgspec.json.encode(state)
-    replace_file(path, b"%s\n%08x\n" % (content, zlib.crc32(content)))
-
-
-def _checked(content: bytes) -> bytes:
-    text, line_end, crc = content[:-10], content[-10:-9], content[-9:]
-    if line_end != b"\n" or crc != b"%08x\n" % zlib.crc32(text):
-        raise msgspec.DecodeError("it does not fit its checksum")
-    return text
+    """Durably, as a whole."""
+    save_record(path, state)
 
 
 def state_path(root: Path) -> Path:

@@ -13,13 +13,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from secondsite.agent.lab.engine.durable import lock_directory, make_directories, replace_file, sync_directory
+from secondsite.agent.lab.engine.durable import lock_directory, make_directories, sync_directory
 from secondsite.agent.lab.engine.errors import EngineError
-from secondsite.agent.lab.engine.media.adopt import adopt
+from secondsite.agent.lab.engine.media.adopt import adopt, expect_no_adoption
 from secondsite.agent.lab.engine.primary.source import ReplicationSource
 from secondsite.agent.lab.engine.primary.state import load_state, state_path
+from secondsite.agent.lab.engine.record import load_record, save_record
 from secondsite.agent.lab.engine.replica.store import TargetStore
-from secondsite.agent.lab.engine.roles.retired import demotion_path, forget_promotion, promoted_away
+from secondsite.agent.lab.engine.roles.retired import demotion_path, forget_promotion, promoted_away, promotion_pending
 from secondsite.agent.lab.engine.roles.stale import Bits, save_stale_maps
 from secondsite.agent.lab.engine.types import utc_now
 
@@ -45,24 +46,34 @@ def demote(source: ReplicationSource, store_root: Path, *, generation: int) -> N
     store (copied where it lies on another file system). No block goes over the wire: where the disks hold no more than
     the last point that both sides know, that is a recovery point here at once; else the head is stale, and the new
     primary learns by the stale map, or by a comparison, what to send. Then open a `TargetStore` on `store_root`.
-    EngineError: nothing was ever replicated, the generation is not newer, or the store holds a replica. After a kill:
-    `finish_demotion` where `demotion_pending`, else demote again.
+    EngineError, and the source goes on: nothing was ever replicated, the generation is not newer, or the store holds a
+    replica or half a change of roles. After a kill: `finish_demotion` where `demotion_pending`, else demote again.
     """
     root = source.root
-    if generation <= source.generation:
-        raise EngineError(f"VM {source.vm_id}: generation {generation} is not new, this side is in {source.generation}")
-    if TargetStore.exists(store_root) and promoted_away(store_root) is None:
-        raise EngineError(f"{store_root} holds a replica already; discard it before the primary becomes one there")
+    _expect_possible(source, store_root, generation)
     disks = {name: str(tracker.disk.path.absolute()) for name, tracker in source.trackers.items()}
     source.close()
     for tracker in source.trackers.values():
         tracker.disk.close()
     lock = lock_directory(root)
     try:
-        replace_file(demotion_path(root), msgspec.json.encode(_planned(root, disks, store_root, generation)))
+        save_record(demotion_path(root), _planned(root, disks, store_root, generation))
     finally:
         os.close(lock)
     finish_demotion(root)
+
+
+def _expect_possible(source: ReplicationSource, store_root: Path, generation: int) -> None:
+    """All that can be refused, while the source is still one."""
+    if generation <= source.generation:
+        raise EngineError(f"VM {source.vm_id}: generation {generation} is not new, this side is in {source.generation}")
+    if source.common_point is None:
+        raise EngineError(f"VM {source.vm_id} was never replicated: it has no point in common with any other side")
+    if TargetStore.exists(store_root) and promoted_away(store_root) is None:
+        raise EngineError(f"{store_root} holds a replica already; discard it before the primary becomes one there")
+    if promotion_pending(store_root):
+        raise EngineError(f"{store_root}: a promotion was interrupted here and has disks of its own; finish it first")
+    expect_no_adoption(store_root)
 
 
 def finish_demotion(source_root: Path) -> None:
@@ -74,7 +85,7 @@ def finish_demotion(source_root: Path) -> None:
     try:
         state = load_state(state_path(source_root))
         if state is not None:
-            _carry_out(msgspec.json.decode(path.read_bytes(), type=Demotion), source_root)
+            _carry_out(_load(path), source_root)
             # Without it there is nothing left to do but to clean up.
             state_path(source_root).unlink()
             sync_directory(source_root)
@@ -83,13 +94,22 @@ def finish_demotion(source_root: Path) -> None:
         os.close(lock)
 
 
+def _load(path: Path) -> Demotion:
+    remedy = (
+        "put its disks back where they were, cut to their sizes, in case the store that they were to become has them "
+        "as disks/*/base.raw; then remove it and demote again"
+    )
+    demotion = load_record(path, Demotion, remedy)
+    if demotion is None:
+        raise EngineError(f"{path}: no demotion was begun here")
+    return demotion
+
+
 def _planned(root: Path, disks: dict[str, str], store_root: Path, generation: int) -> Demotion:
     state = load_state(state_path(root))
-    if state is None:
-        raise EngineError(f"{root} tracks nothing any more; there is nothing to demote")
-    point = state.head or (state.lineage[-1] if state.lineage else None)
-    if point is None:
-        raise EngineError(f"VM {state.vm} was never replicated: it has no point in common with any other side")
+    point = None if state is None else state.common_point
+    if state is None or point is None:
+        raise EngineError(f"{root} tracks nothing that was ever replicated; there is nothing to demote")
     # After a comparison the map says what differs from the other side's disks, whatever their point's name said.
     known = state.trusted and state.compared is None
     return Demotion(

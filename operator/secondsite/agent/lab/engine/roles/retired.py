@@ -6,8 +6,9 @@ from pathlib import Path
 
 import msgspec
 
-from secondsite.agent.lab.engine.durable import replace_file, sync_directory
+from secondsite.agent.lab.engine.durable import sync_directory
 from secondsite.agent.lab.engine.errors import EngineError, StaleGeneration
+from secondsite.agent.lab.engine.record import load_record, save_record
 
 _RECORD = "promotion.json"
 _DEMOTION = "demotion.json"
@@ -93,16 +94,12 @@ def remove_replica(store_root: Path) -> None:
 
 
 def load_promotion(store_root: Path) -> Promotion | None:
-    """None where no replica was promoted."""
-    path = store_root / _RECORD
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Promotion)
-    except FileNotFoundError:
-        return None
-    except msgspec.DecodeError as error:
-        raise EngineError(
-            f"{path} cannot be read ({error}); the disks of the VM lie beside it, or are a primary's"
-        ) from error
+    """None where no replica was promoted; EngineError where the record is damaged."""
+    remedy = (
+        "the disks of the VM lie beside it in disks/*/base.raw, or are a primary's already: see which before anything "
+        "here is removed"
+    )
+    return load_record(store_root / _RECORD, Promotion, remedy)
 
 
 def mark_done(store_root: Path, promotion: Promotion) -> None:
@@ -110,7 +107,7 @@ def mark_done(store_root: Path, promotion: Promotion) -> None:
 
 
 def save_promotion(store_root: Path, promotion: Promotion) -> None:
-    replace_file(store_root / _RECORD, msgspec.json.encode(promotion))
+    save_record(store_root / _RECORD, promotion)
 
 
 def demotion_path(source_root: Path) -> Path:
