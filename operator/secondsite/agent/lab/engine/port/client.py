@@ -18,6 +18,7 @@ from secondsite.agent.lab.engine.port.frames import BuiltFrame
 from secondsite.agent.lab.engine.port.link import Link
 from secondsite.wire.peer import (
     MAX_MESSAGE_BYTES,
+    WIRE_VERSION,
     Codec,
     CycleCommit,
     CycleCommitted,
@@ -130,7 +131,15 @@ class PeerSession:
         self._channel: Channel | None = None
 
     def status(self, vm_id: str) -> PeerStatus:
-        return self._call("GET", f"/v1/vms/{vm_id}", None, PeerStatus)
+        """PeerRefused where the other side speaks another version of the wire: all else here would be misread."""
+        status = self._call("GET", f"/v1/vms/{vm_id}", None, PeerStatus)
+        if status.version != WIRE_VERSION:
+            detail = (
+                f"VM {vm_id}: {self._host} speaks version {status.version} of the data port, version {WIRE_VERSION} is "
+                "spoken here; update the older agent"
+            )
+            raise PeerRefused(422, "UnknownVersion", detail)
+        return status
 
     def post(self, path: str, message: Message, answer: type[Answer]) -> Answer:
         return self._call("POST", path, message, answer)
