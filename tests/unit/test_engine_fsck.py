@@ -22,7 +22,7 @@ from secondsite.agent.lab.engine.replica.catalogue import (
 )
 from secondsite.cli.agent import agent
 from support.engine_damage import SIZES, Truth, cycles, damage_block, disk_folder, flip, layer_path
-from support.engine_pair import Pair, pattern
+from support.engine_pair import BLOCK, Pair, pattern
 
 
 @pytest.fixture
@@ -238,6 +238,11 @@ def test_the_torn_end_of_an_open_cycle_is_told_and_cut(pair: Pair, truth: Truth)
     pair.target.close()
     (part,) = (disk_folder(pair) / "incoming").iterdir()
     size = part.stat().st_size
+    # A whole frame, and not of this cycle: its content is that of a point.
+    stray = layer_path(pair, truth.points[-1]).read_bytes()[: 64 + 2 * 32 + 2 * BLOCK]
+    append(part, stray)
+    (finding,) = fsck.check(root(pair)).findings
+    assert (finding.where, finding.what.split()[0]) == (part, str(len(stray)))
     append(part, b"SSfr and no more")
     assert [finding.where for finding in fsck.check(root(pair)).findings] == [part]
     assert all(finding.repaired for finding in fsck.repair(root(pair)).findings)

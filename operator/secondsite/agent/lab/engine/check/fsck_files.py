@@ -11,8 +11,10 @@ from secondsite.agent.lab.engine.blocks import block_count, true_digest
 from secondsite.agent.lab.engine.check.findings import Finding, few
 from secondsite.agent.lab.engine.durable import read_into
 from secondsite.agent.lab.engine.errors import CorruptFrame, LinkError, StoreDamaged
-from secondsite.agent.lab.engine.port.frames import FrameReader
+from secondsite.agent.lab.engine.port.frames import FrameReader, cycle_digest
 from secondsite.agent.lab.engine.replica.base import BaseImage
+from secondsite.agent.lab.engine.replica.catalogue import Opened
+from secondsite.agent.lab.engine.replica.clone import private_files
 from secondsite.agent.lab.engine.replica.contents import Contents
 from secondsite.agent.lab.engine.replica.damage import changed, damaged_points
 from secondsite.agent.lab.engine.replica.framing import damaged_heads
@@ -181,20 +183,21 @@ def _examine_part(folder: Path, contents: Contents, examined: Examined) -> None:
     if not path.exists():
         return
     with path.open("rb") as file:
-        end, size = _valid_prefix(file.fileno()), os.fstat(file.fileno()).st_size
+        end, size = _valid_prefix(file.fileno(), contents.open), os.fstat(file.fileno()).st_size
     if end < size:
         examined.findings.append(
             Finding(
                 path,
-                f"{size - end} bytes after byte {end} are no whole frames",
+                f"{size - end} bytes after byte {end} are no whole frames of this cycle",
                 "none for any recovery point: the open cycle goes on before them",
                 "the next start of the agent, or repair, cuts them, and the source sends them again",
             )
         )
 
 
-def _valid_prefix(fd: int) -> int:
-    position = end = 0
+def _valid_prefix(fd: int, opened: Opened) -> int:
+    position = end = count = 0
+    cycle = cycle_digest(opened.cycle)
 
     def read_next(view: memoryview) -> None:
         nonlocal position
@@ -205,7 +208,12 @@ def _valid_prefix(fd: int) -> int:
     reader = FrameReader(read_next)
     try:
         while True:
-            end += reader.read().size
+            frame = reader.read()
+            header = frame.header
+            if (header.sequence, header.cycle, header.generation) != (count, cycle, opened.generation):
+                return end
+            count += 1
+            end += frame.size
     except (CorruptFrame, LinkError):
         return end
 
@@ -217,17 +225,17 @@ def _clones(root: Path, contents: Contents) -> Iterator[Finding]:
             yield Finding(
                 folder,
                 f"the folder of clone {clone} is missing",
-                f"what was written to it is lost; it reads as recovery point {point}",
+                f"what was written to it is lost, and it does not open; recovery point {point} has none of it",
                 "put it back, or stop the test failover that it belongs to",
             )
             continue
         for name, size in contents.sizes.items():
-            count = block_count(size)
-            for path, wanted in ((folder / f"{name}.map", count), (folder / f"{name}.raw", count * BLOCK_BYTES)):
-                if path.exists() and path.stat().st_size != wanted:
+            for path, wanted in private_files(folder, name, size).items():
+                found = path.stat().st_size if path.exists() else None
+                if found != wanted:
                     yield Finding(
                         path,
-                        f"{path.stat().st_size} bytes instead of {wanted}",
-                        f"what was written to clone {clone} may be lost; its own writes have no digests",
-                        "stop the test failover that it belongs to",
+                        "the file is missing" if found is None else f"{found} bytes instead of {wanted}",
+                        f"what was written to clone {clone} is lost, and it does not open",
+                        "put the file back, or stop the test failover that it belongs to",
                     )

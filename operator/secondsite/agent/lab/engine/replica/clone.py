@@ -10,6 +10,7 @@ import numpy as np
 
 from secondsite.agent.lab.engine.blocks import Blocks, block_count, block_span, runs
 from secondsite.agent.lab.engine.durable import make_directory, read_into, sync_directory, write_all
+from secondsite.agent.lab.engine.errors import StoreDamaged
 from secondsite.agent.lab.engine.primary.tracker import map_file
 from secondsite.agent.lab.engine.replica.layer import COPY_BYTES, copy_blocks
 from secondsite.agent.lab.engine.replica.view import DiskView
@@ -22,11 +23,11 @@ class PrivateDisk:
     def __init__(self, folder: Path, view: DiskView) -> None:
         self._view = view
         self._lock = threading.Lock()
-        count = block_count(view.size)
-        self._map = map_file(folder / f"{view.disk}.map", count)
+        for path, length in private_files(folder, view.disk, view.size).items():
+            _expect(path, length)
+        self._map = map_file(folder / f"{view.disk}.map", block_count(view.size))
         self._written = np.frombuffer(self._map, dtype=np.uint8)
-        self._fd = os.open(folder / f"{view.disk}.raw", os.O_RDWR | os.O_CREAT, 0o600)
-        os.ftruncate(self._fd, count * BLOCK_BYTES)
+        self._fd = os.open(folder / f"{view.disk}.raw", os.O_RDWR)
 
     @property
     def size(self) -> int:
@@ -38,6 +39,10 @@ class PrivateDisk:
             first, end = block_span(offset, max(1, length))
             if not self._written[first:end].any():
                 return self._view.read(offset, length)
+            if self._written[first:end].all():
+                own = memoryview(bytearray(length))
+                read_into(self._fd, own, offset)
+                return bytes(own)
             content = b"".join(bytes(self._block(block)) for block in range(first, end))
         start = offset - first * BLOCK_BYTES
         return content[start : start + length]
@@ -48,14 +53,13 @@ class PrivateDisk:
         if not view:
             return
         with self._lock:
-            for block in range(*block_span(offset, len(view))):
-                start, end = max(offset, block * BLOCK_BYTES), min(offset + len(view), (block + 1) * BLOCK_BYTES)
-                # What is overwritten as a whole need not be readable: so a guest mends a damaged block.
-                whole = end - start == min(BLOCK_BYTES, self.size - block * BLOCK_BYTES)
-                content = memoryview(bytearray(BLOCK_BYTES)) if whole else self._block(block)
-                content[start - block * BLOCK_BYTES : end - block * BLOCK_BYTES] = view[start - offset : end - offset]
-                write_all(self._fd, content, block * BLOCK_BYTES)
-            self._mark(*block_span(offset, len(view)))
+            first, end = block_span(offset, len(view))
+            # Only at the edges can a block be touched in part.
+            for block in {first, end - 1}:
+                if not self._written[block]:
+                    self._copy_up(block, offset, offset + len(view))
+            write_all(self._fd, view, offset)
+            self._mark(first, end)
 
     @property
     def closed(self) -> bool:
@@ -71,6 +75,15 @@ class PrivateDisk:
             if self._fd >= 0:
                 os.close(self._fd)
                 self._fd = -1
+
+    def _copy_up(self, block: int, start: int, end: int) -> None:
+        """Bring over what a write from `start` to `end` leaves of a block. DamagedBlock."""
+        place = block * BLOCK_BYTES
+        # What is overwritten as a whole need not be readable: so a guest mends a damaged block.
+        whole = start <= place and end >= min(place + BLOCK_BYTES, self.size)
+        content = memoryview(bytearray(BLOCK_BYTES)) if whole else self._view.read_blocks(block, 1)
+        if not whole or end < place + BLOCK_BYTES:
+            write_all(self._fd, content, place)
 
     def _mark(self, first: int, end: int) -> None:
         """Last: until now the blocks read as they were, which an unfinished write may."""
@@ -95,15 +108,13 @@ class Clone:
     """All disks of a VM at one recovery point, writable without touching it. Survives restarts; see `TargetStore`.
 
     What comes from the point is verified at every read (DamagedBlock); what the clone itself wrote is as safe as any
-    disk.
+    disk. StoreDamaged when one of its files is missing or not as long as it was made: what a guest wrote is lost.
     """
 
     def __init__(self, clone_id: str, point_id: str, folder: Path, views: Mapping[str, DiskView]) -> None:
         self.clone_id = clone_id
         self.point_id = point_id
         self._disks = {name: PrivateDisk(folder, view) for name, view in views.items()}
-        # A map whose raw file a power cut took away would vouch for zeros.
-        sync_directory(folder)
 
     @property
     def disks(self) -> dict[str, int]:
@@ -133,9 +144,8 @@ class Clone:
 
 
 def written_blocks(folder: Path, disk: str) -> Blocks:
-    """Which blocks of a disk a clone has of its own, ascending; nobody need have it open."""
-    path = folder / f"{disk}.map"
-    return np.flatnonzero(np.fromfile(path, dtype=np.uint8)) if path.exists() else np.zeros(0, dtype=np.int64)
+    """Which blocks of a disk a clone has of its own, ascending; nobody need have it open. FileNotFoundError."""
+    return np.flatnonzero(np.fromfile(folder / f"{disk}.map", dtype=np.uint8))
 
 
 def copy_written(folder: Path, disk: str, target: int) -> Blocks:
@@ -152,8 +162,33 @@ def copy_written(folder: Path, disk: str, target: int) -> Blocks:
     return blocks
 
 
-def prepare_folder(folder: Path) -> None:
-    """An empty folder for a clone that the catalogue does not name yet."""
+def private_files(folder: Path, disk: str, size: int) -> dict[Path, int]:
+    """The files of one disk of a clone, and how many bytes each has."""
+    count = block_count(size)
+    return {folder / f"{disk}.map": count, folder / f"{disk}.raw": count * BLOCK_BYTES}
+
+
+def prepare_folder(folder: Path, sizes: Mapping[str, int]) -> None:
+    """Durably all files of a clone that the catalogue does not name yet: once it does, one that is missing is lost."""
     make_directory(folder.parent)
     shutil.rmtree(folder, ignore_errors=True)
     make_directory(folder)
+    for disk, size in sizes.items():
+        map_file(folder / f"{disk}.map", block_count(size)).flush()
+        fd = os.open(folder / f"{disk}.raw", os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.ftruncate(fd, block_count(size) * BLOCK_BYTES)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    sync_directory(folder)
+
+
+def _expect(path: Path, length: int) -> None:
+    found = path.stat().st_size if path.exists() else None
+    if found != length:
+        said = "is missing" if found is None else f"has {found} bytes instead of {length}"
+        raise StoreDamaged(
+            f"{path} {said}: what was written to this clone is lost; put the file back, or drop the clone and make it "
+            "anew"
+        )

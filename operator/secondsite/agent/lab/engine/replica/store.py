@@ -150,14 +150,14 @@ class TargetStore(StoredPoints):
             standing = self._core.contents.clones.get(clone_id)
             if standing is None:
                 self._core.contents.offered(point_id)
-                prepare_folder(self._core.clone_folder(clone_id))
+                prepare_folder(self._core.clone_folder(clone_id), self._core.contents.sizes)
                 self._core.log(Cloned(clone=clone_id, point=point_id))
             elif standing != point_id:
                 raise EngineError(f"clone {clone_id} stands on point {standing}, not {point_id}; choose another id")
             return self.open_clone(clone_id)
 
     def open_clone(self, clone_id: str) -> Clone:
-        """Open a clone, with what was written to it. Not twice at the same time. UnknownClone."""
+        """Open a clone, with what was written to it. Not twice at the same time. UnknownClone, StoreDamaged."""
         with self._core.lock:
             point_id = self._core.contents.clones.get(clone_id)
             if point_id is None:
