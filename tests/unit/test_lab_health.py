@@ -33,6 +33,7 @@ START = datetime(2026, 3, 1, 9, tzinfo=UTC)
         ({"failing": True, "primary": False}, "Normal", ()),
         ({"state": "Suspended"}, "Warning", ("paused",)),
         ({"primary": False, "out_of_space": True}, "Critical", ("out-of-space",)),
+        ({"primary": False, "unreadable": True}, "Critical", ("replica-unreadable",)),
         ({"primary": False, "points_damaged": True}, "Warning", ("points-damaged",)),
         ({"points_damaged": True, "newest_damaged": True}, "Critical", ("newest-point-damaged",)),
         ({"state": "InitialReplicationInProgress", "since_last_seconds": None}, "Warning", ("ir-pending",)),

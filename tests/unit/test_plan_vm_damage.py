@@ -36,6 +36,7 @@ def condition(made: VMWorld, name: str) -> str:
 @pytest.mark.parametrize(
     ("health", "reason", "code", "action"),
     [
+        ("Critical", "replica-unreadable", "ReplicaUnreadable", "store repair"),
         ("Critical", "newest-point-damaged", "NewestPointDamaged", "name an older point"),
         ("Warning", "points-damaged", "PointsDamaged", "Check the storage"),
         ("Critical", "out-of-space", "OutOfSpace", "lower retentionHours"),

@@ -14,7 +14,15 @@ from secondsite import logs
 from secondsite.agent.driver import SiteContext
 from secondsite.agent.lab import datacentre
 from secondsite.agent.lab.clock import LabClock
-from secondsite.agent.lab.engine import EngineError, Link, PeerClient, ReplicationSource, TargetStore, TokenBucket
+from secondsite.agent.lab.engine import (
+    EngineError,
+    Link,
+    PeerClient,
+    ReplicationSource,
+    StoreDamaged,
+    TargetStore,
+    TokenBucket,
+)
 from secondsite.agent.lab.guests import Guest, disk_id, disk_ids
 from secondsite.agent.lab.halves import Halves
 from secondsite.agent.lab.primary import Primary
@@ -61,6 +69,8 @@ class Estate:
         self.guests: dict[str, Guest] = {}
         self.primaries: dict[str, Primary] = {}
         self.stores: dict[str, ReplicaStore] = {}
+        # Replicas that could not be opened, and why.
+        self.unreadable: dict[str, str] = {}
         self._links: defaultdict[str, Link] = defaultdict(Link)
         self._keep_every_cycle = keep_every_cycle
         self._changed = changed
@@ -73,7 +83,7 @@ class Estate:
             self.guests[machine.id] = self._guest(machine)
         for replica in self.documents.all(Replica).values():
             if replica.disks:
-                self._try(replica.vm_id, self.open_store, replica.vm_id)
+                self._try_store(replica.vm_id)
         primaries = [half for half in self.halves.all() if half.side == "Primary"]
         self._forget_tracking_but({half.vm_id for half in primaries})
         for half in primaries:
@@ -134,10 +144,22 @@ class Estate:
     def discard_store(self, vm_id: str) -> None:
         """Delete a replica's files; nothing there is no error."""
         with self._lock:
-            if vm_id in self.stores or TargetStore.exists(self.replica_folder(vm_id)):
-                store = self.open_store(vm_id)
-                del self.stores[vm_id]
+            if vm_id not in self.stores and not TargetStore.exists(self.replica_folder(vm_id)):
+                return
+            store = self._taken_out(vm_id)
+            if store is None:
+                shutil.rmtree(self.replica_folder(vm_id))
+            else:
                 store.discard()
+
+    def _taken_out(self, vm_id: str) -> ReplicaStore | None:
+        """A store that is a replica's no more; None where it is too damaged to be opened. Lock held."""
+        try:
+            self.open_store(vm_id)
+        except StoreDamaged:
+            _log.warning("a damaged replica is given up", vm=vm_id)
+        self.unreadable.pop(vm_id, None)
+        return self.stores.pop(vm_id, None)
 
     def set_store_aside(self, vm_id: str) -> None:
         """Keep the files of an earlier replica out of the way of a new one: people asked to keep them."""
@@ -145,12 +167,12 @@ class Estate:
             folder = self.replica_folder(vm_id)
             if vm_id not in self.stores and not TargetStore.exists(folder):
                 return
-            store = self.open_store(vm_id)
-            del self.stores[vm_id]
-            if store.store.head is None:
+            store = self._taken_out(vm_id)
+            if store is not None and store.store.head is None:
                 store.discard()
                 return
-            store.close()
+            if store is not None:
+                store.close()
             aside = self.context.data / "kept" / f"{vm_id}-{self.clock.now():%Y%m%dT%H%M%S%f}"
             aside.parent.mkdir(exist_ok=True)
             folder.rename(aside)
@@ -223,6 +245,14 @@ class Estate:
                 self.halves.step(vm_id, Event.CYCLE_REFUSED, failure=str(error))
             elif half:
                 self.halves.update(vm_id, failure=str(error))
+
+    def _try_store(self, vm_id: str) -> None:
+        """As `_try`; a replica has no state for this, so that it is remembered beside."""
+        try:
+            self.open_store(vm_id)
+        except (EngineError, OSError) as error:
+            _log.exception("a replica cannot be opened", vm=vm_id)
+            self.unreadable[vm_id] = str(error)
 
     def _guest(self, machine: datacentre.Machine) -> Guest:
         folder = self.context.data / "disks" / machine.id

@@ -28,6 +28,8 @@ class Sight:
     """The replica refused the last cycle for want of space."""
     points_damaged: bool = False
     newest_damaged: bool = False
+    unreadable: bool = False
+    """The replica's store cannot be opened."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ _TEXTS = {
     "resync-required": "Change tracking was lost; the VM must be resynchronized, NotImplemented in this version",
     "cannot-deliver": "Changes cannot be delivered at the moment; it is tried again",
     "out-of-space": "The replica's storage has no room for the next cycle; every point is kept, and it is tried again",
+    "replica-unreadable": "The replica's files cannot be opened: no recovery point can be used until they are mended",
     "newest-point-damaged": "The newest recovery point cannot be read in full; choose an older one until it is mended",
     "points-damaged": "Some recovery points cannot be read in full; blocks that the source still holds come back",
     "paused": "Replication is suspended",
@@ -84,6 +87,8 @@ def _critical(sight: Sight) -> list[str]:
         found.append("cannot-deliver")
     if sight.out_of_space:
         found.append("out-of-space")
+    if sight.unreadable:
+        found.append("replica-unreadable")
     if sight.newest_damaged:
         found.append("newest-point-damaged")
     return found

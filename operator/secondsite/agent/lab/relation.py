@@ -64,12 +64,13 @@ def replica_fact(
     now: datetime,
     *,
     out_of_space: str = "",
+    unreadable: str = "",
 ) -> Relation:
     """The replica's half. The newest point is the newest that can be used, as long as there is one.
 
-    `out_of_space`: why the last cycle found no room.
+    `out_of_space`: why the last cycle found no room; `unreadable`: why its files cannot be opened.
     """
-    verdict = _verdict(half, clock, now, points, out_of_space)
+    verdict = _verdict(half, clock, now, points, out_of_space, unreadable)
     facts = [point_fact(half.vm_name, point) for point in points]
     usable = [point for point in points if not point.damaged] or points
     quiesced = consistency.newest(usable)
@@ -80,7 +81,7 @@ def replica_fact(
         state=half.state,
         health=verdict.health,
         health_reasons=verdict.reasons,
-        message=". ".join(filter(None, (_message(half, verdict), out_of_space, _damage(points)))),
+        message=". ".join(filter(None, (_message(half, verdict), unreadable, out_of_space, _damage(points)))),
         peer_site=half.peer_site,
         time=now,
         settings=half.settings,
@@ -121,7 +122,12 @@ def _rate(half: Half, progress: Progress | None) -> float | None:
 
 
 def _verdict(
-    half: Half, clock: LabClock, now: datetime, points: Sequence[RecoveryPoint] = (), out_of_space: str = ""
+    half: Half,
+    clock: LabClock,
+    now: datetime,
+    points: Sequence[RecoveryPoint] = (),
+    out_of_space: str = "",
+    unreadable: str = "",
 ) -> Verdict:
     window = counters.current(half.window, now, clock.monitoring_seconds)
     last = half.last_replication_time
@@ -134,6 +140,7 @@ def _verdict(
         failing=half.failures > 1,
         unquiesced=consistency.failing(half, window),
         out_of_space=bool(out_of_space),
+        unreadable=bool(unreadable),
         points_damaged=any(point.damaged for point in points),
         newest_damaged=bool(points) and points[-1].damaged,
     )

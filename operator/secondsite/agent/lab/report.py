@@ -137,7 +137,8 @@ class Reporter:
         store = estate.stores.get(vm_id)
         points = store.points() if store else []
         replica, full = estate.documents.get(Replica, vm_id), store.out_of_space if store else ""
-        return replica_fact(half, points, replica, estate.clock, now, out_of_space=full)
+        broken = "" if store else estate.unreadable.get(vm_id, "")
+        return replica_fact(half, points, replica, estate.clock, now, out_of_space=full, unreadable=broken)
 
     def relation(self, vm_id: str) -> None:
         """Publish a VM's relation and its test VM now."""

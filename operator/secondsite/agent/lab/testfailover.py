@@ -46,7 +46,7 @@ class TestFailovers:
             self._estate.halves.require(half.vm_id, half.vm_name, Event.START_TEST)
         network = self._resources.test_network(wish.network)
         networks = {plan.adapter: self._resources.test_network(plan.network) for plan in wish.adapters}
-        store, replica = self._estate.stores[half.vm_id], self._replica(half.vm_id)
+        store, replica = self._store(half), self._replica(half.vm_id)
         for _ in range(_CHOICES):
             point = _choose(half.vm_name, store.points(), wish)
             test = TestVM(
@@ -103,7 +103,7 @@ class TestFailovers:
                 remedy="Clean up the test that owns it.",
             )
         self._estate.halves.require(half.vm_id, half.vm_name, Event.STOP_TEST)
-        store = self._estate.stores[half.vm_id]
+        store = self._store(half)
         with self._clones:
             store.drop_clone(half.clone_id)
         self._estate.halves.step(half.vm_id, Event.STOP_TEST, test_vm=None, test_adapters=(), clone_id="")
@@ -116,6 +116,17 @@ class TestFailovers:
             self._estate.halves.require(vm_id, half.vm_name if half else vm_id, event)
             raise Refusal(Code.NOT_FOUND, f"VM {vm_id} has no replica at this site")
         return half
+
+    def _store(self, half: Half) -> ReplicaStore:
+        store = self._estate.stores.get(half.vm_id)
+        if store is None:
+            why = self._estate.unreadable.get(half.vm_id, "it has no files")
+            raise Refusal(
+                Code.STATE_CONFLICT,
+                f"The replica of {half.vm_name} cannot be opened: {why}",
+                remedy="Stop the agent, run `secondsite agent store repair` on its data folder, start it again.",
+            )
+        return store
 
     def _replica(self, vm_id: str) -> Replica:
         replica = self._estate.documents.get(Replica, vm_id)
@@ -134,7 +145,7 @@ class TestFailovers:
 
     def _probe(self, half: Half, wish: arguments.CheckTestVM, *, connected: bool) -> Answer:
         with self._clones:
-            clone = self._estate.stores[half.vm_id].open_clone(half.clone_id)
+            clone = self._store(half).open_clone(half.clone_id)
             try:
                 log = _log_disk(half, list(clone.disks))
                 evidence = examine(lambda offset, length: clone.read(log, offset, length))

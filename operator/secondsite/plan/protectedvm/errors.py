@@ -18,6 +18,13 @@ _ACTIONS = {
 _UNQUIESCED = "app-consistent-failed"
 # Reasons of a replica's health that have an error of their own: code, what to do.
 _STORED = {
+    "replica-unreadable": (
+        "ReplicaUnreadable",
+        (
+            "Stop the agent of the site, run `secondsite agent store repair` on its data folder, and start it again. "
+            "Where that cannot mend it, disable and enable the protection."
+        ),
+    ),
     "newest-point-damaged": (
         "NewestPointDamaged",
         (
