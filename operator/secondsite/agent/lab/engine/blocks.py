@@ -15,6 +15,8 @@ Digests = NDArray[np.void]
 
 DIGEST = np.dtype((np.void, DIGEST_BYTES))
 ZERO_DIGEST = bytes(DIGEST_BYTES)
+# How many are read and hashed at once: larger pieces fall out of a core's own cache between the two.
+PIECE_BLOCKS = 16
 
 
 def block_count(size: int) -> int:

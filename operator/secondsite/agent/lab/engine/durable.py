@@ -78,6 +78,13 @@ def read_into(fd: int, view: memoryview, offset: int) -> int:
     return total
 
 
+def read_padded(fd: int, view: memoryview, offset: int) -> None:
+    """Fill the view from `offset`; what lies beyond the end of the file is zeros."""
+    done = read_into(fd, view, offset)
+    if done < len(view):
+        view[done:] = bytes(len(view) - done)
+
+
 def lock_directory(path: Path) -> int:
     """Take the folder for this process until the returned descriptor is closed. StoreLocked when another has it."""
     fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)

@@ -1,9 +1,13 @@
 """Facts that the engine reports."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from secondsite.wire.peer import Consistency, CycleKind
+
+Told = Callable[[int, int], None]
+"""Hears how much is done, and of how much."""
 
 
 def utc_now() -> datetime:

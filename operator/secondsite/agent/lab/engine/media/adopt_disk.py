@@ -8,12 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from secondsite.agent.lab.engine.blocks import block_count, block_span, digests_of, runs, xxh3_list, zero_blocks
+from secondsite.agent.lab.engine.blocks import (
+    PIECE_BLOCKS,
+    block_count,
+    block_span,
+    digests_of,
+    runs,
+    xxh3_list,
+    zero_blocks,
+)
 from secondsite.agent.lab.engine.durable import data_extents, read_into, sync_directory, write_all
 from secondsite.wire.peer import BLOCK_BYTES, DIGEST_BYTES
 
-# Larger pieces fall out of a core's own cache between the read and the hashes.
-_PIECE_BLOCKS = 16
 # How often what was hashed is made durable, so that a kill does not cost it.
 STEP_BLOCKS = 4096
 _THREADS = 2
@@ -88,6 +94,6 @@ def _pieces(extents: Sequence[tuple[int, int]], first: int, end: int) -> Iterato
     done = first
     for start, stop in extents:
         position, last = block_span(start, stop - start)
-        for piece in range(max(position, done), min(last, end), _PIECE_BLOCKS):
-            yield piece, min(_PIECE_BLOCKS, min(last, end) - piece)
+        for piece in range(max(position, done), min(last, end), PIECE_BLOCKS):
+            yield piece, min(PIECE_BLOCKS, min(last, end) - piece)
         done = max(done, min(last, end))

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +22,11 @@ from secondsite.agent.lab.engine.media.manifest import (
 from secondsite.agent.lab.engine.port.frames import BuiltFrame, build_frame, cycle_digest
 from secondsite.agent.lab.engine.primary.state import OpenState
 from secondsite.agent.lab.engine.primary.tracker import DiskTracker
+from secondsite.agent.lab.engine.types import Told
 from secondsite.wire.peer import BLOCK_BYTES, FRAME_BLOCKS
 
 # Dirty pages of a slow medium must not fill the memory.
 _SYNC_FRAMES = 64
-
-Told = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Initial replication by media: exported to a folder at one site, carried, imported at the other."""
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from blake3 import blake3
@@ -13,11 +12,11 @@ from secondsite.agent.lab.engine.port.syncer import Syncer
 from secondsite.agent.lab.engine.primary.quiesce import Quiesce
 from secondsite.agent.lab.engine.primary.source import ReplicationSource
 from secondsite.agent.lab.engine.replica.store import TargetStore
+from secondsite.agent.lab.engine.types import Told
 from secondsite.wire.peer import Codec, CycleCommit, CycleKind, CycleOpen, DiskCommit, DiskPlan
 
 __all__ = ["Manifest", "MediaRefused", "export_initial", "import_initial", "load_manifest"]
 
-Told = Callable[[int, int], None]
 # Quicker than most media, and what travels is half as much.
 _LEVEL = 1
 

@@ -16,13 +16,12 @@ from secondsite.agent.lab.engine.port.hash_client import HashPages
 from secondsite.agent.lab.engine.primary.bookmark import Bookmark, bookmark_path
 from secondsite.agent.lab.engine.primary.disk_scan import THREADS, DiskScan
 from secondsite.agent.lab.engine.primary.tracker import DiskTracker
+from secondsite.agent.lab.engine.types import Told
 from secondsite.wire.peer import HashBasis, PeerStatus
 
 # After how many blocks progress is told and kept: 64 MiB. Pages are whole multiples of it.
 _STEP_BLOCKS = 1024
 _ATTEMPTS = 3
-
-Told = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from secondsite.agent.lab.engine.blocks import DIGEST, Digests, block_span, xxh3_list
-from secondsite.agent.lab.engine.durable import data_extents, read_into
+from secondsite.agent.lab.engine.blocks import DIGEST, PIECE_BLOCKS, Digests, block_span, xxh3_list
+from secondsite.agent.lab.engine.durable import data_extents, read_padded
 from secondsite.agent.lab.engine.primary.tracker import DiskTracker
 from secondsite.wire.peer import BLOCK_BYTES
 
 # More threads only fight for the cores.
 THREADS = 2
-# Larger pieces fall out of a core's own cache between the read and the hash.
-_PIECE_BLOCKS = 16
 
 
 class DiskScan:
@@ -53,14 +51,13 @@ class DiskScan:
             if self._stop.is_set():
                 return
             content = buffer[: length * BLOCK_BYTES]
-            done = read_into(self._fd, content, start * BLOCK_BYTES)
-            content[done:] = bytes(len(content) - done)
+            read_padded(self._fd, content, start * BLOCK_BYTES)
             found[start - first : start - first + length] = xxh3_list(content)
 
     def _buffer(self) -> memoryview:
         found: memoryview | None = getattr(self._buffers, "content", None)
         if found is None:
-            found = self._buffers.content = memoryview(bytearray(_PIECE_BLOCKS * BLOCK_BYTES))
+            found = self._buffers.content = memoryview(bytearray(PIECE_BLOCKS * BLOCK_BYTES))
         return found
 
     def _pieces(self, first: int, end: int) -> Iterator[tuple[int, int]]:
@@ -69,8 +66,8 @@ class DiskScan:
         for begin, stop in data_extents(self._fd, min(self._size, end * BLOCK_BYTES), first * BLOCK_BYTES):
             low, high = block_span(begin, stop - begin)
             high = min(high, end)
-            for start in range(max(low, done), high, _PIECE_BLOCKS):
-                yield start, min(_PIECE_BLOCKS, high - start)
+            for start in range(max(low, done), high, PIECE_BLOCKS):
+                yield start, min(PIECE_BLOCKS, high - start)
             done = max(done, high)
 
 

@@ -17,7 +17,7 @@ from secondsite.agent.lab.engine.errors import (
     PeerRefused,
     WaitingForMedia,
 )
-from secondsite.agent.lab.engine.media.export import MediaExport, Told, Writing
+from secondsite.agent.lab.engine.media.export import MediaExport, Writing
 from secondsite.agent.lab.engine.media.manifest import Manifest
 from secondsite.agent.lab.engine.port.client import PeerClient
 from secondsite.agent.lab.engine.primary.agreement import agreed, ask, take_back, with_head
@@ -29,7 +29,7 @@ from secondsite.agent.lab.engine.primary.quiesce import Quiesce, freeze_at_rest
 from secondsite.agent.lab.engine.primary.source_core import SourceCore
 from secondsite.agent.lab.engine.primary.state import OpenState
 from secondsite.agent.lab.engine.primary.tracker import DiskTracker
-from secondsite.agent.lab.engine.types import CycleResult, Freeze, Progress
+from secondsite.agent.lab.engine.types import CycleResult, Freeze, Progress, Told
 from secondsite.wire.peer import CycleKind, HashBasis
 
 _UNTRUSTED = "the host stopped without a clean close, or the file of a disk or a map was missing"

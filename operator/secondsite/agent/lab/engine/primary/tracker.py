@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from secondsite.agent.lab.engine.blocks import Blocks, Bytes, block_count, block_span, runs
-from secondsite.agent.lab.engine.durable import data_extents, read_into, write_all
+from secondsite.agent.lab.engine.durable import data_extents, read_into, read_padded, write_all
 from secondsite.agent.lab.engine.errors import ImageLost
 from secondsite.agent.lab.engine.primary.disk import SourceDisk
 from secondsite.wire.peer import BLOCK_BYTES, DIGEST_BYTES, FRAME_BLOCKS
@@ -166,13 +166,13 @@ class DiskTracker:
         """
         for index, block, count in runs(blocks):
             part = buffer[index * BLOCK_BYTES : (index + count) * BLOCK_BYTES]
-            _read_padded(self.disk.fd, part, block * BLOCK_BYTES)
+            read_padded(self.disk.fd, part, block * BLOCK_BYTES)
         cells = self._frozen[blocks]
         if (cells == Cell.Lost).any():
             raise ImageLost(f"disk {self.disk.path}: the frozen image could not be kept; the next cycle freezes anew")
         for index in np.flatnonzero(cells == Cell.Saved).tolist():
             part = buffer[index * BLOCK_BYTES : (index + 1) * BLOCK_BYTES]
-            _read_padded(self._saved, part, int(blocks[index]) * BLOCK_BYTES)
+            read_padded(self._saved, part, int(blocks[index]) * BLOCK_BYTES)
 
     def remember(self, blocks: Blocks, digests: bytes) -> None:
         """Keep the digests of what is being sent, for the commit."""
@@ -216,9 +216,3 @@ class DiskTracker:
                 os.fsync(self._saved)
             os.close(self._saved)
             self._saved = -1
-
-
-def _read_padded(fd: int, view: memoryview, offset: int) -> None:
-    done = read_into(fd, view, offset)
-    if done < len(view):
-        view[done:] = bytes(len(view) - done)

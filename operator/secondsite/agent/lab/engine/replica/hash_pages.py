@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from secondsite.agent.lab.engine.blocks import DIGEST, ZERO_DIGEST, Digests, digest, xxh3_list
+from secondsite.agent.lab.engine.blocks import DIGEST, PIECE_BLOCKS, ZERO_DIGEST, Digests, digest, xxh3_list
 from secondsite.agent.lab.engine.durable import read_into
 from secondsite.agent.lab.engine.replica.base import BaseImage
 from secondsite.agent.lab.engine.replica.layer import Layer
@@ -15,8 +15,6 @@ from secondsite.wire.peer import BLOCK_BYTES, DIGEST_BYTES, FLAG_ZERO
 # In place of a hash: no content has it, so the block is sent anew.
 DAMAGED = b"\xff" * DIGEST_BYTES
 _ZERO = np.void(ZERO_DIGEST)
-# Larger pieces fall out of a core's own cache between the read and the hash.
-_PIECE_BLOCKS = 16
 _NO_FILE = -1
 
 
@@ -43,7 +41,7 @@ def read_hashes(base: BaseImage, layers: Sequence[Layer], first: int, count: int
     """
     blocks = _look_up(base, layers, first, count)
     found = blocks.kept.copy()
-    buffer = memoryview(bytearray(_PIECE_BLOCKS * BLOCK_BYTES))
+    buffer = memoryview(bytearray(PIECE_BLOCKS * BLOCK_BYTES))
     for start, end in _stretches(blocks):
         content = buffer[: (end - start) * BLOCK_BYTES]
         file = int(blocks.files[start])
@@ -90,5 +88,5 @@ def _stretches(blocks: _Blocks) -> Iterator[tuple[int, int]]:
     starts = np.flatnonzero(breaks)
     for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(files)], strict=True):
         if files[start] != _NO_FILE:
-            for piece in range(start, end, _PIECE_BLOCKS):
-                yield piece, min(piece + _PIECE_BLOCKS, end)
+            for piece in range(start, end, PIECE_BLOCKS):
+                yield piece, min(piece + PIECE_BLOCKS, end)
