@@ -71,6 +71,10 @@ class CorruptFrame(EngineError):
     """A frame whose CRC, bounds or block digests do not hold."""
 
 
+class EndOfFile(EngineError):
+    """A file of frames ends in the middle of one, or before it."""
+
+
 class DamagedBlock(EngineError):
     """A stored block does not match its digest. It is never served."""
 

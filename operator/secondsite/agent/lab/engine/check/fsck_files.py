@@ -10,7 +10,7 @@ import numpy as np
 from secondsite.agent.lab.engine.blocks import block_count, true_digest
 from secondsite.agent.lab.engine.check.findings import Finding, few
 from secondsite.agent.lab.engine.durable import read_into
-from secondsite.agent.lab.engine.errors import CorruptFrame, LinkError, StoreDamaged
+from secondsite.agent.lab.engine.errors import CorruptFrame, EndOfFile, StoreDamaged
 from secondsite.agent.lab.engine.port.frames import FrameReader, cycle_digest
 from secondsite.agent.lab.engine.replica.base import BaseImage
 from secondsite.agent.lab.engine.replica.catalogue import Opened
@@ -202,7 +202,7 @@ def _valid_prefix(fd: int, opened: Opened) -> int:
     def read_next(view: memoryview) -> None:
         nonlocal position
         if read_into(fd, view, position) < len(view):
-            raise LinkError("the end of the file")
+            raise EndOfFile("the end of the file")
         position += len(view)
 
     reader = FrameReader(read_next)
@@ -214,7 +214,7 @@ def _valid_prefix(fd: int, opened: Opened) -> int:
                 return end
             count += 1
             end += frame.size
-    except (CorruptFrame, LinkError):
+    except (CorruptFrame, EndOfFile):
         return end
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from secondsite.agent.lab.engine.errors import CorruptFrame, LinkError, Stopped
+from secondsite.agent.lab.engine.errors import CorruptFrame, EndOfFile, Stopped
 from secondsite.agent.lab.engine.media.manifest import Manifest, MediaDisk, MediaRefused, disk_file, load_manifest
 from secondsite.agent.lab.engine.port.frames import FrameReader
 from secondsite.agent.lab.engine.port.syncer import Syncer
@@ -111,7 +111,7 @@ def _import_disk(store: TargetStore, cycle: str, name: str, disk: MediaDisk, pat
         def read_into(view: memoryview) -> None:
             nonlocal position
             if file.readinto(view) != len(view):
-                raise LinkError(f"it ends at byte {position}, in the middle of a frame")
+                raise EndOfFile(f"it ends at byte {position}, in the middle of a frame")
             hasher.update(view)
             position += len(view)
 
@@ -120,7 +120,7 @@ def _import_disk(store: TargetStore, cycle: str, name: str, disk: MediaDisk, pat
             try:
                 frame = reader.read()
                 part.append(writer, frame)
-            except (CorruptFrame, LinkError) as error:
+            except (CorruptFrame, EndOfFile) as error:
                 raise MediaRefused(f"{path}, byte {begin}: {error}; copy it again") from error
             syncer.came(frame.size)
             reading.advance(position - begin)

@@ -9,7 +9,7 @@ import numpy as np
 
 from secondsite.agent.lab.engine.blocks import block_count, root_of, xxh3_list
 from secondsite.agent.lab.engine.durable import read_into, write_all
-from secondsite.agent.lab.engine.errors import CorruptFrame, FramesMissing, LinkError, PeerRefused
+from secondsite.agent.lab.engine.errors import CorruptFrame, EndOfFile, FramesMissing, PeerRefused
 from secondsite.agent.lab.engine.port.frames import FrameReader, ReceivedFrame, cycle_digest
 from secondsite.agent.lab.engine.replica.layer import INDEX_TYPE, Index, empty_index, pack_footer
 from secondsite.wire.peer import BLOCK_BYTES, FLAG_ZERO, DiskCommit, DiskPlan
@@ -169,7 +169,7 @@ class IncomingPart:
                 frame = reader.read()
                 self._check(frame)
                 self._note(frame)
-        except (CorruptFrame, LinkError):
+        except (CorruptFrame, EndOfFile):
             os.ftruncate(self._fd, self._end)
         os.fdatasync(self._fd)
         self._durable, self._durable_end = self._count, self._end
@@ -184,5 +184,5 @@ class IncomingPart:
 
     def _read_next(self, view: memoryview) -> None:
         if read_into(self._fd, view, self._position) < len(view):
-            raise LinkError("the end of the file")
+            raise EndOfFile("the end of the file")
         self._position += len(view)
