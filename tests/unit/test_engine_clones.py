@@ -76,3 +76,15 @@ def test_a_clone_id_names_one_clone(pair: Pair) -> None:
         pair.target.clone("nothing", "e")
     with pytest.raises(EngineError, match="not usable"):
         pair.target.clone(points[0], "../escape")
+
+
+def test_an_open_clone_is_not_dropped_under_its_guest(pair: Pair) -> None:
+    (point,), _ = cycles(pair, 1)
+    clone = pair.target.clone(point, "c")
+    with pytest.raises(PointInUse, match="is open"):
+        pair.target.drop_clone("c")
+    clone.write("a", 0, b"still here")
+    clone.close()
+    assert pair.target.clones() == [CloneInfo("c", point)]
+    pair.target.drop_clone("c")
+    assert pair.target.clones() == []

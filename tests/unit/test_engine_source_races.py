@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from secondsite.agent.lab.engine import EngineError, ReplicationSource
 from secondsite.agent.lab.engine.primary import source, source_core
 from secondsite.agent.lab.engine.primary.agreement import agreed
 from secondsite.agent.lab.engine.primary.state import SourceState, load_state, save_state
@@ -76,3 +77,12 @@ def test_no_cycle_begins_while_a_term_does(pair: Pair, monkeypatch: pytest.Monke
     pair.source.begin_term(5)
     assert len(refused) == 1
     assert pair.cycle().blocks == 1
+
+
+def test_a_disk_is_tracked_by_one_source_only(pair: Pair) -> None:
+    pair.cycle()
+    with pytest.raises(EngineError, match="replicated already"):
+        ReplicationSource(pair.folder / "another", "other", pair.disks)
+    pair.disks["data"].write(BLOCK, b"after that")
+    point = pair.cycle().cycle
+    assert pair.target.read_point(point, "data", BLOCK, 10) == b"after that"

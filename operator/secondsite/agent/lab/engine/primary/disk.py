@@ -49,6 +49,12 @@ class SourceDisk:
         with self.lock:
             self._observer = observer
 
+    def expect_unobserved(self) -> None:
+        """EngineError while an observer is told: without knowing it would vouch for a point that lacks writes."""
+        with self.lock:
+            if self._observer is not None:
+                raise EngineError(f"disk {self.path} is replicated already; close that replication first")
+
     def read(self, offset: int, length: int) -> bytes:
         """ValueError outside the disk."""
         self._check(offset, length)

@@ -61,6 +61,8 @@ class SourceCore:
         self._directory_lock = lock_directory(root)
         try:
             expect_not_demoted(root)
+            for disk in self._disks.values():
+                disk.expect_unobserved()
             self._state = self._open_state(generation, boot_id or current_boot_id())
             whole = all(DiskTracker.image_complete(root, name, disk.size) for name, disk in self._disks.items())
             self.trackers = {name: self._tracker_type(disk, root, name) for name, disk in self._disks.items()}

@@ -178,9 +178,11 @@ class TargetStore(StoredPoints):
     def drop_clone(self, clone_id: str) -> None:
         """Remove a clone and what it wrote, and unpin its point. Close it first. Fine when there is none.
 
-        PointInUse when it was failed over to.
+        PointInUse when it is open, or was failed over to.
         """
         with self._core.lock:
+            if self.is_open(clone_id):
+                raise PointInUse(f"VM {self.vm_id}: clone {clone_id} is open; stop its guest and close it first")
             if self.promoted is not None and self.promoted.clone == clone_id:
                 raise PointInUse(f"VM {self.vm_id} was failed over to clone {clone_id}; cancel the failover instead")
             if clone_id in self._core.contents.clones:
