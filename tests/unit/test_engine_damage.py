@@ -72,6 +72,19 @@ def test_a_scrub_keeps_to_its_budget_and_stops_when_told(pair: Pair) -> None:
         pair.target.scrub_files(stop, TokenBucket(1.0), lambda item: stop.set() if item.files else None)
 
 
+def test_a_scrub_pays_for_every_byte_that_it_reads(pair: Pair) -> None:
+    truth = cycles(pair, 3)
+    pair.target.merge(truth.points[0])
+    paid: list[int] = []
+
+    class Counting(TokenBucket):
+        def take(self, count: int, stop: threading.Event) -> None:
+            super().take(count, stop)
+            paid.append(count)
+
+    assert 0 < pair.target.scrub_files(threading.Event(), Counting()).bytes <= sum(paid)
+
+
 def test_a_scrub_that_waits_for_its_budget_lets_merges_go_on(pair: Pair) -> None:
     truth = cycles(pair, 4)
     waits: list[bool] = []
