@@ -34,6 +34,8 @@ def test_every_point_survives_kills_of_both_sides(tmp_path: Path, zygote: Zygote
     assert verdict.points >= 2, context
     assert verdict.chores["cloned"], context
     assert verdict.chores["scrubbed"], context
+    fresh = [cycle for cycle in verdict.cycles if not cycle["resumed"]]
+    assert sum(cycle["wire"] for cycle in fresh) < 0.95 * sum(cycle["bytes"] for cycle in fresh), f"no zstd; {context}"
     assert verdict.cycles[0]["kind"] == "Initial", context
     assert verdict.cycles[0]["resumed"], f"the initial copy must go on after kills; {context}"
 

@@ -59,7 +59,9 @@ def run_source(config: dict[str, Any]) -> None:
                 note(folder, event="disks-compared", different=found.blocks_different)
             result = source.run_cycle(client)
             kind, sent = result.kind.value, result.wire_bytes
-            note(folder, event="cycle", id=result.cycle, kind=kind, resumed=result.resumed, wire=sent)
+            note(
+                folder, event="cycle", id=result.cycle, kind=kind, resumed=result.resumed, bytes=result.bytes, wire=sent
+            )
             pause.wait(config["pause"])
         except LinkError:
             pause.wait(0.02)

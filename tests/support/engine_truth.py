@@ -40,9 +40,14 @@ class Writable(Protocol):
 
 
 def content(disk: int, sectors: NDArray[np.int64], versions: Versions) -> bytes:
-    """What these sectors hold: zeros for version 0 and every fifth one, else words that differ in every way."""
+    """What these sectors hold: zeros for version 0 and every fifth one, else words that differ in every way.
+
+    On every other disk the second half of a sector repeats one word: frames of such a disk go compressed.
+    """
     seed = sectors.astype(np.uint64) * np.uint64(1_000_003) + versions.astype(np.uint64) * np.uint64(7_919)
     words = (seed[:, None] + np.uint64(disk + 1)) * np.uint64(0xD6E8FEB86659FD93) + _STEP[None, :]
+    if disk % 2 == 0:
+        words[:, _WORDS // 2 :] = words[:, :1]
     words[versions % 5 == 0] = 0
     return words.tobytes()
 

@@ -53,6 +53,9 @@ def test_a_stop_ends_the_waiting() -> None:
 def test_a_rate_that_never_ends_is_refused() -> None:
     with pytest.raises(ValueError, match="None for no limit"):
         TokenBucket().rate = 0
+    for rate in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="would never end"):
+            TokenBucket(rate)
 
 
 def test_what_a_sender_computes_between_two_frames_costs_no_bandwidth(monkeypatch: pytest.MonkeyPatch) -> None:

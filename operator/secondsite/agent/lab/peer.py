@@ -8,6 +8,8 @@ does not know the VM any more.
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from secondsite.agent.lab.engine import LinkError, PeerClient, PeerRefused
 from secondsite.wire.facts import DiskSlot, Replication
 from secondsite.wire.inventory import Adapter
@@ -54,6 +56,13 @@ def enable(client: PeerClient, vm_id: str, message: EnableReplica) -> ReplicaEna
             remedy="See that the other site's agent runs and that its data port can be reached from here.",
         ) from error
     except PeerRefused as error:
-        known = error.code in {code.value for code in Code}
-        code = Code(error.code) if known else Code.NOT_AUTHORIZED
-        raise Refusal(code, f"The replica's side refused {message.vm_name}: {error.detail}") from error
+        raise Refusal(_code_of(error), f"The replica's side refused {message.vm_name}: {error.detail}") from error
+
+
+def _code_of(error: PeerRefused) -> Code:
+    """The engine has words of its own, which the operator need not know."""
+    if error.code in {code.value for code in Code}:
+        return Code(error.code)
+    if error.status == HTTPStatus.INSUFFICIENT_STORAGE:
+        return Code.STORAGE_EXHAUSTED
+    return Code.INTERNAL if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else Code.NOT_AUTHORIZED

@@ -19,7 +19,7 @@ class TokenBucket:
 
     def __init__(self, rate: float | None = None) -> None:
         self._condition = threading.Condition()
-        self._rate = rate
+        self._rate = _checked(rate)
         self._tokens = 0.0
         self._filled = time.monotonic()
 
@@ -29,11 +29,10 @@ class TokenBucket:
 
     @rate.setter
     def rate(self, rate: float | None) -> None:
-        if rate is not None and rate <= 0:
-            raise ValueError(f"a rate of {rate} bytes/s would never end; use None for no limit")
+        checked = _checked(rate)
         with self._condition:
             self._fill()
-            self._rate = rate
+            self._rate = checked
             self._condition.notify_all()
 
     @property
@@ -62,3 +61,10 @@ class TokenBucket:
             self._tokens = 0.0
             return
         self._tokens = min(_BURST_SECONDS * self._rate, self._tokens + passed * self._rate)
+
+
+def _checked(rate: float | None) -> float | None:
+    # Written so that a NaN fails too.
+    if rate is not None and not rate > 0:
+        raise ValueError(f"a rate of {rate} bytes/s would never end; use None for no limit")
+    return rate

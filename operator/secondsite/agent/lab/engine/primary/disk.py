@@ -24,6 +24,8 @@ class SourceDisk:
     """
 
     def __init__(self, path: Path, size: int) -> None:
+        if size <= 0:
+            raise EngineError(f"disk {path}: a size of {size} bytes is none; give that of the virtual disk")
         self.path = path
         self.size = size
         self.lock = threading.RLock()
