@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import shutil
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -151,6 +152,10 @@ async def test_one_vm_whole(pair: LabPair) -> None:
     assert detail.relation is not None
     assert detail.vm is not None
     assert detail.relation.newest_point in detail.points
+    room = shutil.disk_usage(pair.target.data)
+    assert detail.replica_free_bytes is not None
+    assert detail.replica_free_bytes == pytest.approx(room.free, abs=256 << 20)
+    assert (await pair.source.driver.detail(WEB)).replica_free_bytes is None
     assert (await pair.source.driver.detail(LEGACY)).relation is None
     with pytest.raises(Refusal, match="NotFound"):
         await pair.target.driver.detail(LEGACY)

@@ -92,12 +92,17 @@ class Changes(msgspec.Struct, frozen=True, gc=False, rename=camel):
 
 
 class VMDetail(msgspec.Struct, frozen=True, gc=False, rename=camel):
-    """`GET /v1/vms/{id}`: one VM whole."""
+    """`GET /v1/vms/{id}`: one VM whole.
+
+    `replica_free_bytes`: what the storage under its replica really has left, absent where there is no replica. It
+    changes with every write to that storage, so it is told when asked for and is no news in the feed.
+    """
 
     vm: VM | None = None
     relation: Relation | None = None
     points: tuple[Point, ...] = ()
     operations: tuple[Operation, ...] = ()
+    replica_free_bytes: int | None = None
 
 
 PAGE_SIZE = 500

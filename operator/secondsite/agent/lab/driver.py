@@ -248,7 +248,9 @@ class _Site:
         relation, vm = self.reporter.compute(vm_id), self._vm(vm_id)
         if relation is None and vm is None:
             raise Refusal(Code.NOT_FOUND, f"No VM {vm_id} at this site")
-        return VMDetail(vm=vm, relation=relation, points=tuple(self.points(vm_id)))
+        store = self.estate.stores.get(vm_id)
+        free = store.free_bytes if store else None
+        return VMDetail(vm=vm, relation=relation, points=tuple(self.points(vm_id)), replica_free_bytes=free)
 
     def _vm(self, vm_id: str) -> VM | None:
         replica = self.estate.documents.get(Replica, vm_id)

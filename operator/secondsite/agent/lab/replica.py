@@ -51,6 +51,11 @@ class ReplicaStore:
         return self.store.points()
 
     @property
+    def free_bytes(self) -> int | None:
+        """What the file system under the replica has left."""
+        return self.store.status().free_bytes
+
+    @property
     def out_of_space(self) -> str:
         """Why the last cycle found no room here; empty when it did."""
         return self.store.out_of_space
