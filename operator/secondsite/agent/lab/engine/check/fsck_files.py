@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from secondsite.agent.lab.engine.blocks import block_count, true_digest
+from secondsite.agent.lab.engine.blocks import block_count
 from secondsite.agent.lab.engine.check.findings import Finding, few
 from secondsite.agent.lab.engine.durable import read_into
 from secondsite.agent.lab.engine.errors import CorruptFrame, EndOfFile, StoreDamaged
@@ -18,10 +16,10 @@ from secondsite.agent.lab.engine.replica.clone import private_files
 from secondsite.agent.lab.engine.replica.contents import Contents
 from secondsite.agent.lab.engine.replica.damage import changed, damaged_points
 from secondsite.agent.lab.engine.replica.framing import damaged_heads
-from secondsite.agent.lab.engine.replica.layer import Layer, LostLayer, data_runs
+from secondsite.agent.lab.engine.replica.layer import Layer, LostLayer
 from secondsite.agent.lab.engine.replica.repair import base_intact
 from secondsite.agent.lab.engine.replica.salvage import salvage
-from secondsite.agent.lab.engine.replica.view import is_zero, read_blockwise
+from secondsite.agent.lab.engine.replica.stored import damaged_in, stored_blocks
 from secondsite.wire.peer import BLOCK_BYTES, DIGEST_BYTES
 
 _STEP_BLOCKS = 64
@@ -37,6 +35,9 @@ class Examined:
 
     findings: list[Finding] = field(default_factory=list)
     bytes: int = 0
+
+    def count(self, count: int) -> None:
+        self.bytes += count
 
 
 @dataclass
@@ -87,19 +88,7 @@ def _examine_layer(
                 "repair writes them anew from the index",
             )
         )
-    digests = dict(zip(layer.index["block"].tolist(), layer.index["digest"], strict=True))
-    found = set()
-    for offset, block, count in data_runs(layer.index):
-        for step in range(0, count, _STEP_BLOCKS):
-            size = min(_STEP_BLOCKS, count - step)
-            content = memoryview(bytearray(size * BLOCK_BYTES))
-            bad = set(read_blockwise(layer.fd, content, offset + step * BLOCK_BYTES))
-            examined.bytes += len(content)
-            for index in range(size):
-                piece = content[index * BLOCK_BYTES : (index + 1) * BLOCK_BYTES]
-                number = block + step + index
-                if index in bad or true_digest(piece) != digests[number].tobytes():
-                    found.add(number)
+    found = set(damaged_in(layer, examined.count))
     _note(path, shelf.name, point, found, contents, examined)
 
 
@@ -135,8 +124,7 @@ def _examine_base(folder: Path, contents: Contents, shelf: Shelf, examined: Exam
     found, total = set(), block_count(shelf.size)
     for first in range(0, total, _STEP_BLOCKS):
         count = min(_STEP_BLOCKS, total - first)
-        stored = ~(is_zero(base.digests(first, count)) & is_zero(base.xxh3(first, count)))
-        for block in (first + np.flatnonzero(stored)).tolist():
+        for block in stored_blocks(base, first, count):
             examined.bytes += BLOCK_BYTES
             if not base_intact(base, block):
                 found.add(block)

@@ -4,16 +4,14 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
-from secondsite.agent.lab.engine.blocks import block_count, true_digest
+from secondsite.agent.lab.engine.blocks import block_count
 from secondsite.agent.lab.engine.port.bucket import TokenBucket
 from secondsite.agent.lab.engine.replica.core import StoreCore
 from secondsite.agent.lab.engine.replica.framing import damaged_heads
 from secondsite.agent.lab.engine.replica.healing import Healer
-from secondsite.agent.lab.engine.replica.layer import Layer, data_runs
+from secondsite.agent.lab.engine.replica.layer import Layer
 from secondsite.agent.lab.engine.replica.repair import intact, mend_footer, overwrite
-from secondsite.agent.lab.engine.replica.view import is_zero, read_blockwise
+from secondsite.agent.lab.engine.replica.stored import damaged_in, stored_blocks
 from secondsite.wire.peer import BLOCK_BYTES
 
 _STEP_BLOCKS = 16
@@ -93,23 +91,12 @@ class Scrub:
         return replica.layer(point) if replica is not None and point in replica.points() else None
 
     def _damaged_in(self, layer: Layer) -> Iterator[int]:
-        digests = {int(entry["block"]): entry["digest"].tobytes() for entry in layer.index}
-        for offset, block, count in data_runs(layer.index):
-            for step in range(0, count, _STEP_BLOCKS):
-                first, size = block + step, min(_STEP_BLOCKS, count - step)
-                content = self._read(layer.fd, offset + step * BLOCK_BYTES, size)
-                yield from (first + i for i in range(size) if content[i] != digests[first + i])
+        return damaged_in(layer, self._account)
 
-    def _read(self, fd: int, offset: int, count: int) -> list[bytes | None]:
-        """Digests of what blocks of a file hold, None where it cannot be read."""
-        self._budget.take(count * BLOCK_BYTES, self._stop)
-        self._bytes += count * BLOCK_BYTES
-        content = memoryview(bytearray(count * BLOCK_BYTES))
-        unreadable = set(read_blockwise(fd, content, offset))
-        return [
-            None if index in unreadable else true_digest(content[index * BLOCK_BYTES : (index + 1) * BLOCK_BYTES])
-            for index in range(count)
-        ]
+    def _account(self, count: int) -> None:
+        """Wait until the budget allows for so many bytes."""
+        self._budget.take(count, self._stop)
+        self._bytes += count
 
     def _damaged_in_base(self, disk: str) -> set[int]:
         with self._core.lock:
@@ -139,9 +126,7 @@ class Scrub:
             replica = self._core.replicas.get(disk)
         if replica is None:
             return []
-        zero = is_zero(replica.base.digests(first, count)) & is_zero(replica.base.xxh3(first, count))
-        blocks: list[int] = (first + np.flatnonzero(~zero)).tolist()
-        return blocks
+        return stored_blocks(replica.base, first, count)
 
     def _mend_frame(self, point: str, layer: Layer) -> None:
         """What surrounds the blocks follows from the index that is in memory: put it right in the file."""
