@@ -60,24 +60,28 @@ class SourceCore:
         make_directories(root)
         self._directory_lock = lock_directory(root)
         try:
-            expect_not_demoted(root)
-            for disk in self._disks.values():
-                disk.expect_unobserved()
-            self._state = self._open_state(generation, boot_id or current_boot_id())
-            whole = all(DiskTracker.image_complete(root, name, disk.size) for name, disk in self._disks.items())
-            self.trackers = {name: self._tracker_type(disk, root, name) for name, disk in self._disks.items()}
-            self._save(self._state)
-            for disk in self._disks.values():
-                # Not before it is noted that the map does not speak of this file.
-                disk.extend()
-            self._settle()
-            if not whole:
-                self._close_cycle()
+            self._take_up(generation, boot_id or current_boot_id())
         except BaseException:
             os.close(self._directory_lock)
             raise
         for name, disk in self._disks.items():
             disk.attach(self.trackers[name])
+
+    def _take_up(self, generation: int, boot_id: str) -> None:
+        """Open maps and state as they were left, or new ones."""
+        expect_not_demoted(self._root)
+        for disk in self._disks.values():
+            disk.expect_unobserved()
+        self._state = self._open_state(generation, boot_id)
+        whole = all(DiskTracker.image_complete(self._root, name, disk.size) for name, disk in self._disks.items())
+        self.trackers = {name: self._tracker_type(disk, self._root, name) for name, disk in self._disks.items()}
+        self._save(self._state)
+        for disk in self._disks.values():
+            # Not before it is noted that the map does not speak of this file.
+            disk.extend()
+        self._settle()
+        if not whole:
+            self._close_cycle()
 
     @staticmethod
     def exists(root: Path) -> bool:
