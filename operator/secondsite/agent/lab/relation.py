@@ -71,7 +71,6 @@ def replica_fact(
     `out_of_space`: why the last cycle found no room; `unreadable`: why its files cannot be opened.
     """
     verdict = _verdict(half, clock, now, points, out_of_space, unreadable)
-    facts = [point_fact(half.vm_name, point) for point in points]
     usable = [point for point in points if not point.damaged] or points
     quiesced = consistency.newest(usable)
     return Relation(
@@ -81,7 +80,7 @@ def replica_fact(
         state=half.state,
         health=verdict.health,
         health_reasons=verdict.reasons,
-        message=". ".join(filter(None, (_message(half, verdict), unreadable, out_of_space, _damage(points)))),
+        message=_message(half, verdict, unreadable, out_of_space, _damage(points)),
         peer_site=half.peer_site,
         time=now,
         settings=half.settings,
@@ -93,8 +92,8 @@ def replica_fact(
         last_applied_time=half.last_replication_time,
         last_cycle_seconds=half.last_cycle_seconds,
         newest_point=point_fact(half.vm_name, usable[-1]) if usable else None,
-        point_count=len(facts),
-        oldest_point_time=facts[0].source_time if facts else None,
+        point_count=len(points),
+        oldest_point_time=points[0].freeze_time if points else None,
         newest_app_consistent_time=quiesced.freeze_time if quiesced else None,
         # Only the primary knows what is unsent: Hyper-V's replica says 0.
         pending_bytes=0,
@@ -150,9 +149,9 @@ def _verdict(
     return judge(sight, limits)
 
 
-def _message(half: Half, verdict: Verdict) -> str:
+def _message(half: Half, verdict: Verdict, *more: str) -> str:
     unquiesced = half.quiesce_failure if "app-consistent-failed" in verdict.reasons else ""
-    return ". ".join(filter(None, (verdict.message, half.failure, unquiesced)))
+    return ". ".join(filter(None, (verdict.message, half.failure, unquiesced, *more)))
 
 
 def _damage(points: Sequence[RecoveryPoint]) -> str:
