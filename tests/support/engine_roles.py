@@ -25,7 +25,7 @@ from secondsite.agent.lab.engine import (
     promoted_away,
     promotion_pending,
 )
-from support.engine_pair import BLOCK
+from support.engine_pair import BLOCK, pattern
 
 Image = dict[str, bytes]
 
@@ -175,3 +175,16 @@ class Sites:
 def blocks_of(offset: int, length: int) -> set[int]:
     """The blocks that a range touches."""
     return set(range(offset // BLOCK, -(-(offset + length) // BLOCK)))
+
+
+def prepared(sites: Sites) -> tuple[str, str]:
+    """Three points; the second to last and the last."""
+    for block in range(0, 20, 2):
+        sites.a.write("data", block * BLOCK, pattern(block))
+    sites.a.cycle(sites.b)
+    sites.a.write("data", 3 * BLOCK, pattern(3))
+    sites.a.write("system", 0, pattern(4))
+    chosen = sites.a.cycle(sites.b).cycle
+    sites.a.write("data", 4 * BLOCK, pattern(44))
+    sites.a.write("data", 0, bytes(BLOCK))
+    return chosen, sites.a.cycle(sites.b).cycle

@@ -11,8 +11,8 @@ import pytest
 
 from secondsite.agent.lab.engine import ReplicationSource
 from secondsite.agent.lab.engine.roles.stale import read_stale_page, unpack_bits
-from support.engine_pair import BLOCK, pattern
-from support.engine_roles import Image, Site, Sites
+from support.engine_pair import BLOCK
+from support.engine_roles import Image, Site, Sites, prepared
 
 SIZES = {"data": 20 * BLOCK, "system": 2 * BLOCK + 512}
 STEPS = ("fdatasync", "fsync", "ftruncate", "mkdir", "rename", "replace", "rmdir", "unlink")
@@ -85,19 +85,6 @@ def taken_up(copy: Path, site: Path) -> Site:
     restarted = Site(site, SIZES)
     restarted.recover()
     return restarted
-
-
-def prepared(sites: Sites) -> tuple[str, str]:
-    """Three points; the second to last and the last."""
-    for block in range(0, 20, 2):
-        sites.a.write("data", block * BLOCK, pattern(block))
-    sites.a.cycle(sites.b)
-    sites.a.write("data", 3 * BLOCK, pattern(3))
-    sites.a.write("system", 0, pattern(4))
-    chosen = sites.a.cycle(sites.b).cycle
-    sites.a.write("data", 4 * BLOCK, pattern(44))
-    sites.a.write("data", 0, bytes(BLOCK))
-    return chosen, sites.a.cycle(sites.b).cycle
 
 
 def test_a_kill_at_any_step_of_a_promotion_changes_nothing_of_its_outcome(

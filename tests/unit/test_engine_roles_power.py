@@ -9,10 +9,10 @@ import pytest
 
 from secondsite.agent.lab.engine import ReplicationSource, promote
 from secondsite.agent.lab.engine.primary import source_core
-from support.engine_pair import BLOCK, pattern
+from support.engine_pair import BLOCK
 from support.engine_power import Recorder
 from support.engine_power_states import PowerDisk
-from support.engine_roles import Image, Site, Sites
+from support.engine_roles import Image, Site, Sites, prepared
 
 SIZES = {"data": 20 * BLOCK, "system": 2 * BLOCK + 512}
 CUTS = 25
@@ -24,19 +24,6 @@ def another_boot(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     boots = ["before"]
     monkeypatch.setattr(source_core, "current_boot_id", lambda: boots[-1])
     return boots
-
-
-def prepared(sites: Sites) -> tuple[str, str]:
-    """Three points; the second to last and the last."""
-    for block in range(0, 20, 2):
-        sites.a.write("data", block * BLOCK, pattern(block))
-    sites.a.cycle(sites.b)
-    sites.a.write("data", 3 * BLOCK, pattern(3))
-    sites.a.write("system", 0, pattern(4))
-    chosen = sites.a.cycle(sites.b).cycle
-    sites.a.write("data", 4 * BLOCK, pattern(44))
-    sites.a.write("data", 0, bytes(BLOCK))
-    return chosen, sites.a.cycle(sites.b).cycle
 
 
 class Change:
