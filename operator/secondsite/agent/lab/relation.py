@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from secondsite.agent.lab import consistency, counters
@@ -19,6 +20,15 @@ _TYPES: dict[Consistency, PointType] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What a replica's files say: its points, why the last cycle found no room, why they cannot be opened."""
+
+    points: Sequence[RecoveryPoint] = ()
+    out_of_space: str = ""
+    unreadable: str = ""
+
+
 def point_fact(vm_name: str, point: RecoveryPoint) -> Point:
     """A recovery point as the contract tells it."""
     return Point(
@@ -32,7 +42,7 @@ def point_fact(vm_name: str, point: RecoveryPoint) -> Point:
 
 def primary_fact(half: Half, progress: Progress | None, clock: LabClock, now: datetime) -> Relation:
     """The primary's half."""
-    verdict = _verdict(half, clock, now)
+    verdict = _verdict(half, clock, now, Files())
     initial = _initial(half, progress)
     return Relation(
         vm_id=half.vm_id,
@@ -56,21 +66,10 @@ def primary_fact(half: Half, progress: Progress | None, clock: LabClock, now: da
     )
 
 
-def replica_fact(
-    half: Half,
-    points: Sequence[RecoveryPoint],
-    replica: Replica | None,
-    clock: LabClock,
-    now: datetime,
-    *,
-    out_of_space: str = "",
-    unreadable: str = "",
-) -> Relation:
-    """The replica's half. The newest point is the newest that can be used, as long as there is one.
-
-    `out_of_space`: why the last cycle found no room; `unreadable`: why its files cannot be opened.
-    """
-    verdict = _verdict(half, clock, now, points, out_of_space, unreadable)
+def replica_fact(half: Half, files: Files, replica: Replica | None, clock: LabClock, now: datetime) -> Relation:
+    """The replica's half. The newest point is the newest that can be used, as long as there is one."""
+    points = files.points
+    verdict = _verdict(half, clock, now, files)
     usable = [point for point in points if not point.damaged] or points
     quiesced = consistency.newest(usable)
     return Relation(
@@ -80,7 +79,7 @@ def replica_fact(
         state=half.state,
         health=verdict.health,
         health_reasons=verdict.reasons,
-        message=_message(half, verdict, unreadable, out_of_space, _damage(points)),
+        message=_message(half, verdict, files.unreadable, files.out_of_space, _damage(points)),
         peer_site=half.peer_site,
         time=now,
         settings=half.settings,
@@ -120,14 +119,7 @@ def _rate(half: Half, progress: Progress | None) -> float | None:
     return None
 
 
-def _verdict(
-    half: Half,
-    clock: LabClock,
-    now: datetime,
-    points: Sequence[RecoveryPoint] = (),
-    out_of_space: str = "",
-    unreadable: str = "",
-) -> Verdict:
+def _verdict(half: Half, clock: LabClock, now: datetime, files: Files) -> Verdict:
     window = counters.current(half.window, now, clock.monitoring_seconds)
     last = half.last_replication_time
     sight = Sight(
@@ -138,10 +130,10 @@ def _verdict(
         latency_seconds=window.average_latency,
         failing=half.failures > 1,
         unquiesced=consistency.failing(half, window),
-        out_of_space=bool(out_of_space),
-        unreadable=bool(unreadable),
-        points_damaged=any(point.damaged for point in points),
-        newest_damaged=bool(points) and points[-1].damaged,
+        out_of_space=bool(files.out_of_space),
+        unreadable=bool(files.unreadable),
+        points_damaged=any(point.damaged for point in files.points),
+        newest_damaged=bool(files.points) and files.points[-1].damaged,
     )
     knobs = clock.knobs
     # Staleness is an interval and hurries; how long a cycle really takes does not.

@@ -12,7 +12,7 @@ from secondsite.agent.driver import Sink
 from secondsite.agent.lab import inventory
 from secondsite.agent.lab.engine import EngineError
 from secondsite.agent.lab.estate import Estate
-from secondsite.agent.lab.relation import primary_fact, replica_fact
+from secondsite.agent.lab.relation import Files, primary_fact, replica_fact
 from secondsite.agent.lab.state import Association, Replica, Reservation, TestNetwork, Tombstone
 from secondsite.wire import inventory as facts
 from secondsite.wire.facts import Relation
@@ -138,7 +138,7 @@ class Reporter:
         points = store.points() if store else []
         replica, full = estate.documents.get(Replica, vm_id), store.out_of_space if store else ""
         broken = "" if store else estate.unreadable.get(vm_id, "")
-        return replica_fact(half, points, replica, estate.clock, now, out_of_space=full, unreadable=broken)
+        return replica_fact(half, Files(points, full, broken), replica, estate.clock, now)
 
     def relation(self, vm_id: str) -> None:
         """Publish a VM's relation and its test VM now."""
