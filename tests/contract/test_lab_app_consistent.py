@@ -43,7 +43,7 @@ async def truths(pair: LabPair) -> list[dict[str, Any]]:
 
 def quiesced(pair: LabPair) -> int:
     """How many points the target calls application-consistent."""
-    store = pair.target.driver._at.estate.stores[WEB]
+    store = pair.target.driver._at.estate.replicas.open(WEB)
     return sum(point.consistency == "ApplicationConsistent" for point in store.points())
 
 

@@ -30,7 +30,7 @@ async def pair(tmp_path: Path) -> AsyncIterator[LabPair]:
 
 
 def replica(pair: LabPair) -> ReplicaStore:
-    return pair.target.driver._at.estate.stores[WEB]
+    return pair.target.driver._at.estate.replicas.open(WEB)
 
 
 def break_initial_content(pair: LabPair) -> None:

@@ -141,7 +141,7 @@ async def test_a_clone_with_a_damaged_disk_does_not_start(pair: LabPair) -> None
     await start(pair, network=await isolated(pair))
     half = pair.target.driver._at.estate.halves.get(WEB)
     assert half is not None
-    clone = pair.target.driver._at.estate.stores[WEB].open_clone(half.clone_id)
+    clone = pair.target.driver._at.estate.replicas.open(WEB).open_clone(half.clone_id)
     clone.write("SCSI-0-0", 65536 + 64 * 2 + 9, b"\xff")
     clone.close()
     passed, says = await check(pair, "Heartbeat")
@@ -200,7 +200,7 @@ async def test_a_test_begun_by_a_killed_agent_is_found_by_its_owner(pair: LabPai
     half = estate.halves.get(WEB)
     assert half is not None
     # As if it had died between the mark and the clone.
-    estate.stores[WEB].drop_clone(half.clone_id)
+    estate.replicas.open(WEB).drop_clone(half.clone_id)
     await stop(pair)
     assert pair.target.relation().test_vm is None
 

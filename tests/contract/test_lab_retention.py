@@ -29,7 +29,7 @@ async def pair(tmp_path: Path) -> AsyncIterator[LabPair]:
 
 
 def replica(pair: LabPair) -> ReplicaStore:
-    return pair.target.driver._at.estate.stores[WEB]
+    return pair.target.driver._at.estate.replicas.open(WEB)
 
 
 async def test_a_silent_primary_costs_no_point_even_when_a_test_is_cleaned_up(pair: LabPair) -> None:
@@ -40,7 +40,7 @@ async def test_a_silent_primary_costs_no_point_even_when_a_test_is_cleaned_up(pa
     await until(lambda: datetime.now(UTC) - newest > KEPT)
     await pair.target.do(Verb.START_TEST_FAILOVER, WEB, StartTestFailover(owner="t"))
     await pair.target.do(Verb.STOP_TEST_FAILOVER, WEB, StopTestFailover(owner="t"))
-    await until(lambda: not store._work.is_set())
+    await until(lambda: not store._untidy)
     store.close()
     await pair.target.restart()
     assert [point.id for point in replica(pair).points()][-2:] == points[-2:]

@@ -10,9 +10,11 @@ import msgspec
 import pytest
 
 from secondsite.agent.lab.counters import Window
+from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.halves import Halves
+from secondsite.agent.lab.refusals import require
 from secondsite.agent.lab.state import Documents, Half
-from secondsite.agent.lab.table import TABLE, Event, Look, Side, find, require
+from secondsite.agent.lab.table import TABLE, Look, Side, find
 from secondsite.wire.facts import Replication, State
 from secondsite.wire.problems import Code, Refusal
 
@@ -26,7 +28,7 @@ EXPECTED = {
     ("Primary", "InitialReplicationInProgress", Event.RETRIES_EXHAUSTED): "Error",
     ("Primary", "Replicating", Event.CYCLE_REFUSED): "Error",
     ("Primary", "Replicating", Event.SUSPEND): "Suspended",
-    ("Primary", "Replicating", Event.TRACKING_LOST): "WaitingForStartResynchronize",
+    ("Primary", "Replicating", Event.RESYNC_NEEDED): "WaitingForStartResynchronize",
     ("Primary", "Suspended", Event.RESUME): "Replicating",
     ("Primary", "Error", Event.RESUME): "Replicating",
     ("Primary", "WaitingForStartResynchronize", Event.DISABLE): "Disabled",
@@ -94,7 +96,7 @@ def test_a_refusal_names_cmdlet_state_and_what_would_do() -> None:
         require("web01", "Primary", "InitialReplicationInProgress", Event.SUSPEND, Look())
     assert "Suspend-VMReplication on the primary VM web01 in state InitialReplicationInProgress" in str(refusal.value)
     assert "Microsoft.HyperV.PowerShell.Commands.SuspendVMReplication" in str(refusal.value)
-    assert refusal.value.remedy == "It works in: Replicating."
+    assert refusal.value.remedy == "It works in: Replicating, Resynchronizing."
 
 
 def test_a_step_is_durable_before_it_is_seen(tmp_path: Path) -> None:

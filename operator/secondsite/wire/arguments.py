@@ -90,9 +90,59 @@ class ConfigureReplica(Message):
 
 
 class UpdateSettings(Message):
-    """On either side: Set-VMReplication."""
+    """On either side: Set-VMReplication.
+
+    `disks`, on the source: all disks to replicate from now on; absent: the same as before.
+    """
 
     settings: Settings
+    disks: list[Slot] | None = None
+
+
+class StartInitialReplication(Message):
+    """On the source: Start-VMInitialReplication; with a time, seven days ahead at the most, it begins then."""
+
+    start_time: datetime | None = None
+
+
+class Media(Message):
+    """Start-VMInitialReplication -DestinationPath on the source, Import-VMInitialReplication on the target.
+
+    `path` is a folder as the site's agent sees it.
+    """
+
+    path: str = Field(min_length=1, max_length=1024)
+
+
+class Resynchronize(Message):
+    """On the source: Resume-VMReplication -Resynchronize, now or at a time, seven days ahead at the most."""
+
+    start_time: datetime | None = None
+
+
+class Failover(Message):
+    """On the target: Start-VMFailover. `planned`: the source was prepared, so that nothing is lost."""
+
+    recovery_point: Literal["Latest", "LatestAppConsistent", "At", "Named"] = "Latest"
+    time: datetime | None = None
+    name: str = ""
+    planned: bool = False
+
+
+class ReverseReplication(Message):
+    """On the target after a failover: Set-VMReplication -Reverse. `endpoint`: where the other side takes data."""
+
+    association: str
+    peer_site: str
+    endpoint: Endpoint
+    settings: Settings
+
+
+class DemoteToReplica(Message):
+    """On the source after an unplanned failover: Set-VMReplication -AsReplica. `peer_site` will send from then on."""
+
+    association: str
+    peer_site: str
 
 
 class Removal(Message):
@@ -141,15 +191,15 @@ ARGUMENTS: dict[Verb, type[Message]] = {
     Verb.PREPARE_REPLICA: PrepareReplica,
     Verb.CONFIGURE_REPLICA: ConfigureReplica,
     Verb.ENABLE_REPLICATION: EnableReplication,
-    Verb.START_INITIAL_REPLICATION: Nothing,
+    Verb.START_INITIAL_REPLICATION: StartInitialReplication,
     Verb.STOP_INITIAL_REPLICATION: Nothing,
-    Verb.EXPORT_INITIAL_REPLICATION: Nothing,
-    Verb.IMPORT_INITIAL_REPLICATION: Nothing,
+    Verb.EXPORT_INITIAL_REPLICATION: Media,
+    Verb.IMPORT_INITIAL_REPLICATION: Media,
     Verb.UPDATE_SETTINGS: UpdateSettings,
     Verb.SYNCHRONIZE: Nothing,
     Verb.SUSPEND: Nothing,
     Verb.RESUME: Nothing,
-    Verb.RESYNCHRONIZE: Nothing,
+    Verb.RESYNCHRONIZE: Resynchronize,
     Verb.STOP_RESYNCHRONIZE: Nothing,
     Verb.DISABLE_REPLICATION: Removal,
     Verb.REMOVE_REPLICA: Nothing,
@@ -158,4 +208,12 @@ ARGUMENTS: dict[Verb, type[Message]] = {
     Verb.START_TEST_FAILOVER: StartTestFailover,
     Verb.CHECK_TEST_VM: CheckTestVM,
     Verb.STOP_TEST_FAILOVER: StopTestFailover,
+    Verb.PREPARE_FAILOVER: Nothing,
+    Verb.FAILOVER: Failover,
+    Verb.CANCEL_FAILOVER: Nothing,
+    Verb.COMMIT_FAILOVER: Nothing,
+    Verb.REVERSE_REPLICATION: ReverseReplication,
+    Verb.DEMOTE_TO_REPLICA: DemoteToReplica,
+    Verb.START_VM: Nothing,
+    Verb.STOP_VM: Nothing,
 }

@@ -91,6 +91,8 @@ class AdapterSetting(Fact, frozen=True):
     """Empty: stays disconnected."""
     addresses: tuple[str, ...] = ()
     test_network: str = ""
+    gateway: str = ""
+    dns_servers: tuple[str, ...] = ()
 
 
 class Replication(Fact, frozen=True):
@@ -144,11 +146,38 @@ class Relation(Fact, frozen=True):
     bytes_per_second: float | None = None
     cycles: int = 0
     """Completed replication cycles since enable."""
+    initial_start_time: datetime | None = None
+    """When initial replication will begin, where it waits for a time."""
+    resynchronize_start_time: datetime | None = None
+    resynchronize_percent: int | None = None
+    """How far the comparison of a resynchronization is; None where none is under way."""
+    failover_point: Point | None = None
+    """Replica's side, failed over: the point that the VM runs from."""
+    last_test_time: datetime | None = None
     test_vm: TestVM | None = None
     served_requests: tuple[tuple[str, str], ...] = ()
     """Pairs of request name and the last token served."""
     seconds_outside_rpo: tuple[tuple[str, int], ...] | None = None
     """Replica's side: UTC day and seconds outside the target, 35 days. None: the site does not keep them."""
+
+
+class Counters(Fact, frozen=True):
+    """What Measure-VMReplication counts since `start`. Sizes in bytes, latencies in seconds."""
+
+    start: datetime
+    end: datetime
+    """When the window ends and everything is counted anew."""
+    successful: int = 0
+    missed: int = 0
+    replication_errors: int = 0
+    network_errors: int = 0
+    vss_errors: int = 0
+    total_bytes: int = 0
+    largest_bytes: int = 0
+    average_bytes: float | None = None
+    average_latency_seconds: float | None = None
+    """None before the first success."""
+    largest_latency_seconds: float = 0
 
 
 class Ledger(Fact, frozen=True):

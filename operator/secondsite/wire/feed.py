@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 
 from secondsite.wire.base import camel
-from secondsite.wire.facts import Fact, Ledger, Operation, Point, Relation
+from secondsite.wire.facts import Counters, Fact, Ledger, Operation, Point, Relation
 from secondsite.wire.inventory import VM, Association, Network, Pool, Site, TestNetwork, Tombstone
 
 
@@ -103,6 +103,7 @@ class VMDetail(msgspec.Struct, frozen=True, gc=False, rename=camel):
     points: tuple[Point, ...] = ()
     operations: tuple[Operation, ...] = ()
     replica_free_bytes: int | None = None
+    counters: Counters | None = None
 
 
 PAGE_SIZE = 500

@@ -33,6 +33,14 @@ class Verb(StrEnum):
     START_TEST_FAILOVER = "StartTestFailover"
     CHECK_TEST_VM = "CheckTestVM"
     STOP_TEST_FAILOVER = "StopTestFailover"
+    PREPARE_FAILOVER = "PrepareFailover"
+    FAILOVER = "Failover"
+    CANCEL_FAILOVER = "CancelFailover"
+    COMMIT_FAILOVER = "CommitFailover"
+    REVERSE_REPLICATION = "ReverseReplication"
+    DEMOTE_TO_REPLICA = "DemoteToReplica"
+    START_VM = "StartVM"
+    STOP_VM = "StopVM"
 
 
 SITE_VERBS = frozenset({Verb.REFRESH_INVENTORY})

@@ -51,12 +51,12 @@ class Answers:
 
     def _held(self, vm_id: str) -> int:
         """At the target: bytes of the cycle that is coming in which are durable."""
-        store = self._estate.stores.get(vm_id)
+        store = self._estate.replicas.get(vm_id)
         return store.store.received_bytes if store else 0
 
     def _truth(self, request: dict[str, Any]) -> dict[str, Any]:
         vm_id = str(request["vmID"])
-        guest, store = self._estate.guests.get(vm_id), self._estate.stores.get(vm_id)
+        guest, store = self._estate.guests.get(vm_id), self._estate.replicas.get(vm_id)
         if guest:
             return _guest_truth(guest, vm_id, request.get("sequence"))
         if store is None:
@@ -87,7 +87,7 @@ class Answers:
     def _replay(self, request: dict[str, Any]) -> dict[str, Any]:
         vm_id, point = str(request["vmID"]), str(request["point"])
         machine = datacentre.load(Path(str(request["disks"]))).machine(vm_id)
-        store = self._estate.stores.get(vm_id)
+        store = self._estate.replicas.get(vm_id)
         if machine is None or store is None:
             raise ValueError(f"VM {vm_id} is not in that file, or has no replica here")
         readers = {name: _reader(store, point, name) for name in store.store.disks}

@@ -132,7 +132,7 @@ class Associations:
                 self._port = None
             context = self._estate.context
             try:
-                opened = DataServer(
+                self._port = self._estate.machinery.listen(
                     context.address, port, context.tls.listener(), self._store, self._authorize, self._posts
                 )
             except OSError as error:
@@ -141,12 +141,10 @@ class Associations:
                     f"Opening the data port {context.address}:{port}: {error.strerror}",
                     remedy="Free the port, or choose another one in the policy.",
                 ) from error
-            opened.start()
-            self._port = opened
             _log.info("data port opened", address=context.address, port=port)
 
     def _store(self, vm_id: str) -> TargetStore | None:
-        store = self._estate.stores.get(vm_id)
+        store = self._estate.replicas.get(vm_id)
         return store.store if store else None
 
     def _authorize(self, certificate: Mapping[str, object] | None, vm_id: str, path: str) -> str:

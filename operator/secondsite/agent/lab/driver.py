@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
 import resource
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,29 +14,16 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
 from secondsite.agent.driver import Command, SiteContext
-from secondsite.agent.lab import inventory
-from secondsite.agent.lab.answers import Answers
-from secondsite.agent.lab.associations import Associations
 from secondsite.agent.lab.clock import LabClock
 from secondsite.agent.lab.datacentre import load
 from secondsite.agent.lab.engine import EngineError
-from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.probe import Answer
-from secondsite.agent.lab.relation import point_fact
-from secondsite.agent.lab.report import Reporter
-from secondsite.agent.lab.resources import Resources
-from secondsite.agent.lab.socket import LabSocket
-from secondsite.agent.lab.source_verbs import SourceVerbs
-from secondsite.agent.lab.state import Replica, SiteSettings
-from secondsite.agent.lab.target_verbs import TargetVerbs
-from secondsite.agent.lab.testfailover import TestFailovers
-from secondsite.agent.lab.verbs import Verbs
+from secondsite.agent.lab.site import Site
 from secondsite.errors import SecondsiteError
-from secondsite.wire.agent import Capability, Check, Settings, Verdict
+from secondsite.wire.agent import Capability, Check, Settings
 from secondsite.wire.arguments import CheckTestVM
 from secondsite.wire.facts import Point, Relation, State
 from secondsite.wire.feed import VMDetail
-from secondsite.wire.inventory import VM
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
 from secondsite.wire.resources import (
@@ -84,14 +70,14 @@ class LabDriver:
         self._path = data_centre
         self._clock = LabClock(hurry, load(data_centre).knobs)
         self._keep_every_cycle = keep_every_cycle
-        self._site: _Site | None = None
+        self._site: Site | None = None
         # Of our own: verbs that wait for a peer must not use up the threads of the agent's core.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="lab")
 
     async def start(self, context: SiteContext) -> None:
         """Open its state, publish every fact once, and go on with what it was doing."""
         allow_descriptors()
-        make = functools.partial(_Site, keep_every_cycle=self._keep_every_cycle)
+        make = functools.partial(Site, keep_every_cycle=self._keep_every_cycle)
         opened = await self._call(make, context, self._path, self._clock)
         await self._call(opened.start)
         self._site = opened
@@ -198,99 +184,7 @@ class LabDriver:
             raise Refusal(Code.INTERNAL, f"{type(error).__name__}: {error}") from error
 
     @property
-    def _at(self) -> _Site:
+    def _at(self) -> Site:
         if self._site is None:
             raise Refusal(Code.SETTLING, "The lab driver has not started yet")
         return self._site
-
-
-class _Site:
-    """The parts of a started site, in the order in which they need each other."""
-
-    def __init__(self, context: SiteContext, path: Path, clock: LabClock, *, keep_every_cycle: bool) -> None:
-        context.data.mkdir(parents=True, exist_ok=True)
-        self.context = context
-        self.reporter = Reporter(context.sink)
-        self.estate = Estate(context, path, clock, self.reporter.changed, keep_every_cycle=keep_every_cycle)
-        self.resources = Resources(self.estate, self.reporter)
-        self.target = TargetVerbs(self.estate, self.reporter, self.resources)
-        self.associations = Associations(self.estate, self.reporter, self.target.peer_enabled)
-        self.tests = TestFailovers(self.estate, self.resources)
-        self.verbs = Verbs(self.estate, self.reporter, SourceVerbs(self.estate), self.target, self.tests)
-        self.socket = LabSocket(context.data, Answers(self.estate))
-
-    def start(self) -> None:
-        self.estate.open()
-        self.reporter.start(self.estate)
-        self.associations.resume()
-        self.socket.start()
-
-    def stop(self) -> None:
-        self.socket.stop()
-        self.associations.close()
-        self.reporter.stop()
-        self.estate.close()
-
-    def apply(self, settings: Settings) -> None:
-        unknown = set(settings.clouds) - {cloud.name for cloud in self.estate.centre.clouds}
-        if unknown:
-            raise Refusal(Code.NOT_FOUND, f"No cloud {', '.join(sorted(unknown))} at this site")
-        self.estate.configure(SiteSettings(settings.clouds, settings.bandwidth_limit_bytes_per_second))
-        self.reporter.inventory()
-
-    def points(self, vm_id: str) -> list[Point]:
-        store = self.estate.stores.get(vm_id)
-        half = self.estate.halves.get(vm_id)
-        name = half.vm_name if half else vm_id
-        return [point_fact(name, point) for point in store.points()] if store else []
-
-    def detail(self, vm_id: str) -> VMDetail:
-        relation, vm = self.reporter.compute(vm_id), self._vm(vm_id)
-        if relation is None and vm is None:
-            raise Refusal(Code.NOT_FOUND, f"No VM {vm_id} at this site")
-        store = self.estate.stores.get(vm_id)
-        free = store.free_bytes if store else None
-        return VMDetail(vm=vm, relation=relation, points=tuple(self.points(vm_id)), replica_free_bytes=free)
-
-    def _vm(self, vm_id: str) -> VM | None:
-        replica = self.estate.documents.get(Replica, vm_id)
-        machines = inventory.machine_facts(self.estate.centre, self.estate.settings, self.estate.used_bytes())
-        kept = [inventory.replica_fact(replica)] if replica and replica.disks else []
-        return next((vm for vm in (*machines, *kept) if vm.id == vm_id), None)
-
-    def checks(self) -> list[Check]:
-        return [self._file(), self._space(), self._port()]
-
-    def _file(self) -> Check:
-        try:
-            load(self.estate.path)
-        except SecondsiteError as error:
-            return Check(
-                check="InventoryReadable",
-                verdict=Verdict.FAILED,
-                message=str(error),
-                remedy="Correct the file; the last good one is served.",
-            )
-        return Check(check="InventoryReadable", verdict=Verdict.PASSED, message=f"Read from {self.estate.path.name}")
-
-    def _space(self) -> Check:
-        state = os.statvfs(self.context.data)
-        free = state.f_bavail * state.f_frsize
-        return Check(
-            check="StorageSpace",
-            verdict=Verdict.PASSED if free >= _ENOUGH_BYTES else Verdict.FAILED,
-            message=f"{free} bytes are free where the lab keeps its disks",
-            remedy="" if free >= _ENOUGH_BYTES else f"Free at least {_ENOUGH_BYTES} bytes there.",
-        )
-
-    def _port(self) -> Check:
-        needed = any(item.role == "Target" for item in self.associations.all().values())
-        if needed and not self.associations.listening:
-            return Check(
-                check="DataPort",
-                verdict=Verdict.FAILED,
-                message="An association needs the data port, and it is not open",
-                remedy="See the agent's log for what holds the port, and free it.",
-            )
-        text = "The data port is open" if needed else "No association needs the data port"
-        return Check(check="DataPort", verdict=Verdict.PASSED, message=text)

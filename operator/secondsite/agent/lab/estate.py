@@ -14,22 +14,18 @@ from secondsite import logs
 from secondsite.agent.driver import SiteContext
 from secondsite.agent.lab import datacentre
 from secondsite.agent.lab.clock import LabClock
-from secondsite.agent.lab.engine import (
-    EngineError,
-    Link,
-    PeerClient,
-    ReplicationSource,
-    StoreDamaged,
-    TargetStore,
-    TokenBucket,
-)
+from secondsite.agent.lab.engine import EngineError, Link, PeerClient, TokenBucket
+from secondsite.agent.lab.events import Event
+from secondsite.agent.lab.faults import Faults
 from secondsite.agent.lab.guests import Guest, disk_id, disk_ids
 from secondsite.agent.lab.halves import Halves
+from secondsite.agent.lab.machinery import Machinery
 from secondsite.agent.lab.primary import Primary
-from secondsite.agent.lab.replica import ReplicaStore
+from secondsite.agent.lab.replicas import Replicas
 from secondsite.agent.lab.scrubber import Scrubber
 from secondsite.agent.lab.state import Association, Documents, Half, Replica, SiteSettings
-from secondsite.agent.lab.table import Event, find
+from secondsite.agent.lab.table import find
+from secondsite.agent.lab.works import Works
 from secondsite.wire.facts import DiskSlot
 
 P = TypeVar("P")
@@ -57,25 +53,27 @@ class Estate:
         changed: Callable[[str], None],
         *,
         keep_every_cycle: bool = False,
+        machinery: Machinery | None = None,
     ) -> None:
         self.context = context
         self.path = path
         self.centre = datacentre.load(path)
         self.clock = clock
         self.documents = Documents(context.data / "lab.db")
+        self.faults = Faults(self.documents, clock)
         self.halves = Halves(self.documents, self._half_changed)
         self.settings = self.documents.get(SiteSettings, "site") or SiteSettings()
         self.bucket = TokenBucket(self.settings.bandwidth)
         self.guests: dict[str, Guest] = {}
         self.primaries: dict[str, Primary] = {}
-        self.stores: dict[str, ReplicaStore] = {}
-        # Replicas that could not be opened, and why.
-        self.unreadable: dict[str, str] = {}
+        self.machinery = machinery or Machinery()
+        self._rounds = self.machinery.rounds(clock.knobs.maximum_active_transfers)
+        self._works = Works(clock, self.machinery, self._rounds, changed)
+        self.replicas = Replicas(context.data, self.halves, self._works, keep_every_cycle=keep_every_cycle)
         self._links: defaultdict[str, Link] = defaultdict(Link)
-        self._keep_every_cycle = keep_every_cycle
         self._changed = changed
         self._lock = threading.RLock()
-        self._scrubber = Scrubber(lambda: list(self.stores.values()), clock)
+        self._scrubber = Scrubber(self.replicas.all, clock)
 
     def open(self) -> None:
         """Disks, then tracking, then guests: no write escapes the map."""
@@ -83,7 +81,7 @@ class Estate:
             self.guests[machine.id] = self._guest(machine)
         for replica in self.documents.all(Replica).values():
             if replica.disks:
-                self._try_store(replica.vm_id)
+                self.replicas.try_open(replica.vm_id)
         primaries = [half for half in self.halves.all() if half.side == "Primary"]
         self._forget_tracking_but({half.vm_id for half in primaries})
         for half in primaries:
@@ -99,8 +97,8 @@ class Estate:
             guest.stop()
         for primary in list(self.primaries.values()):
             primary.close()
-        for store in list(self.stores.values()):
-            store.close()
+        self.replicas.close()
+        self._rounds.close()
         for guest in self.guests.values():
             guest.close()
         self.documents.close()
@@ -115,7 +113,7 @@ class Estate:
                 disks = {slot_id(slot): guest.disks[slot_id(slot)] for slot in half.disks}
                 root = self._tracking(half.vm_id)
                 self.primaries[half.vm_id] = Primary(
-                    half.vm_id, root, disks, self.halves, self.clock, self.client, guest.quiesced
+                    half.vm_id, root, disks, self.halves, self._works, self.client, guest.quiesced, guest.machine.host
                 )
             return self.primaries[half.vm_id]
 
@@ -127,61 +125,6 @@ class Estate:
             primary.close(discard=True)
         shutil.rmtree(self._tracking(vm_id), ignore_errors=True)
 
-    def open_store(self, vm_id: str) -> ReplicaStore:
-        """The store of a replica, made where there is none."""
-        with self._lock:
-            if vm_id not in self.stores:
-                self.stores[vm_id] = ReplicaStore(
-                    vm_id,
-                    self.replica_folder(vm_id),
-                    self.halves,
-                    self.clock,
-                    self._changed,
-                    keep_every_cycle=self._keep_every_cycle,
-                )
-            return self.stores[vm_id]
-
-    def discard_store(self, vm_id: str) -> None:
-        """Delete a replica's files; nothing there is no error."""
-        with self._lock:
-            if vm_id not in self.stores and not TargetStore.exists(self.replica_folder(vm_id)):
-                return
-            store = self._taken_out(vm_id)
-            if store is None:
-                shutil.rmtree(self.replica_folder(vm_id))
-            else:
-                store.discard()
-
-    def _taken_out(self, vm_id: str) -> ReplicaStore | None:
-        """A store that is a replica's no more; None where it is too damaged to be opened. Lock held."""
-        try:
-            self.open_store(vm_id)
-        except StoreDamaged:
-            _log.warning("a damaged replica is given up", vm=vm_id)
-        self.unreadable.pop(vm_id, None)
-        return self.stores.pop(vm_id, None)
-
-    def set_store_aside(self, vm_id: str) -> None:
-        """Keep the files of an earlier replica out of the way of a new one: people asked to keep them."""
-        with self._lock:
-            folder = self.replica_folder(vm_id)
-            if vm_id not in self.stores and not TargetStore.exists(folder):
-                return
-            store = self._taken_out(vm_id)
-            if store is not None and store.store.head is None:
-                store.discard()
-                return
-            if store is not None:
-                store.close()
-            aside = self.context.data / "kept" / f"{vm_id}-{self.clock.now():%Y%m%dT%H%M%S%f}"
-            aside.parent.mkdir(exist_ok=True)
-            folder.rename(aside)
-            _log.warning("the replica that was kept is set aside for a new one", vm=vm_id, folder=str(aside))
-
-    def replica_folder(self, vm_id: str) -> Path:
-        """Where a replica's files lie."""
-        return self.context.data / "replicas" / vm_id
-
     def client(self, half: Half) -> PeerClient:
         """Dials the peer of a half; new connections show the newest certificate."""
         found = self.documents.get(Association, half.association)
@@ -191,7 +134,8 @@ class Estate:
 
     def dial(self, site: str, address: str, port: int) -> PeerClient:
         """Dials the data port of a site."""
-        return PeerClient(address, port, self.context.tls.dialler(site), bucket=self.bucket, link=self._links[site])
+        tls = self.context.tls.dialler(site)
+        return self.machinery.client(address, port, tls, self.bucket, self._links[site])
 
     def configure(self, settings: SiteSettings) -> None:
         """Take over the site's own settings, durably."""
@@ -246,20 +190,12 @@ class Estate:
             elif half:
                 self.halves.update(vm_id, failure=str(error))
 
-    def _try_store(self, vm_id: str) -> None:
-        """As `_try`; a replica has no state for this, so that it is remembered beside."""
-        try:
-            self.open_store(vm_id)
-        except (EngineError, OSError) as error:
-            _log.exception("a replica cannot be opened", vm=vm_id)
-            self.unreadable[vm_id] = str(error)
-
     def _guest(self, machine: datacentre.Machine) -> Guest:
         folder = self.context.data / "disks" / machine.id
         if any(not (folder / f"{name}.raw").exists() for name in disk_ids(machine)):
             # It is made anew, and a map of changes would vouch for what was in it.
-            self._try(machine.id, ReplicationSource.distrust_at, self._tracking(machine.id))
-        return Guest(machine, folder)
+            self._try(machine.id, self.machinery.distrust, self._tracking(machine.id))
+        return self.machinery.guest(machine, folder)
 
     def _tracking(self, vm_id: str) -> Path:
         return self.context.data / "tracking" / vm_id
@@ -273,7 +209,7 @@ class Estate:
 
     def _half_changed(self, vm_id: str) -> None:
         with self._lock:
-            primary, store = self.primaries.get(vm_id), self.stores.get(vm_id)
+            primary, store = self.primaries.get(vm_id), self.replicas.get(vm_id)
         if primary:
             primary.wake()
         if store:

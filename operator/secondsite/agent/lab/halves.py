@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import msgspec
 
+from secondsite.agent.lab.events import Event
+from secondsite.agent.lab.refusals import require
 from secondsite.agent.lab.state import Documents, Half
-from secondsite.agent.lab.table import Event, Look, Row, require
+from secondsite.agent.lab.table import Look, Row
 from secondsite.wire.facts import State
+
+_NOTHING: Mapping[str, bool] = MappingProxyType({})
 
 
 class Halves:
@@ -39,12 +45,16 @@ class Halves:
         half = self.get(vm_id)
         return half.state if half else "Disabled"
 
-    def require(self, vm_id: str, name: str, event: Event) -> Row:
-        """The table's row for an event now. Raises Refusal where none lists it; `name` is for its text."""
+    def require(self, vm_id: str, name: str, event: Event, **known: bool) -> Row:
+        """The table's row for an event now. Raises Refusal where none lists it; `name` is for its text.
+
+        `known` are what guards ask for beside the half itself: fields of `table.Look`.
+        """
         half = self.get(vm_id)
+        look = dataclasses.replace(half.look if half else Look(), **known)
         if half is None:
-            return require(name, "None", "Disabled", event, Look())
-        return require(half.vm_name, half.side, half.state, event, half.look)
+            return require(name, "None", "Disabled", event, look)
+        return require(half.vm_name, half.side, half.state, event, look)
 
     def create(self, event: Event, half: Half) -> Half:
         """A new half. Raises Refusal where the VM has one."""
@@ -52,17 +62,18 @@ class Halves:
             row = self.require(half.vm_id, half.vm_name, event)
             return self._put(msgspec.structs.replace(half, state=row.after or half.state))
 
-    def step(self, vm_id: str, event: Event, **changes: object) -> Half | None:
-        """Take an event to the half of a VM; None where it is gone now. Raises Refusal."""
+    def step(self, vm_id: str, event: Event, known: Mapping[str, bool] = _NOTHING, /, **changes: object) -> Half | None:
+        """Take an event to the half of a VM; None where it is gone now. Raises Refusal. `known` as for `require`."""
         with self._lock:
             half = self._halves[vm_id]
-            row = self.require(vm_id, half.vm_name, event)
+            row = self.require(vm_id, half.vm_name, event, **known)
             if row.after == "Disabled":
                 del self._halves[vm_id]
                 self._documents.remove(Half, vm_id)
                 moved = None
             else:
-                moved = self._put(msgspec.structs.replace(half, state=row.after or half.state, **changes))
+                state, side = row.after or half.state, row.becomes or half.side
+                moved = self._put(msgspec.structs.replace(half, state=state, side=side, **changes))
         self._changed(vm_id)
         return moved
 

@@ -4,47 +4,49 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from secondsite import logs
 from secondsite.agent.lab import counters
-from secondsite.agent.lab.clock import LabClock
-from secondsite.agent.lab.engine import Clone, EngineError, RecoveryPoint, Stopped, TargetStore, TokenBucket
+from secondsite.agent.lab.engine import Clone, EngineError, RecoveryPoint, Stopped, TokenBucket
+from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.halves import Halves
-from secondsite.agent.lab.table import Event
+from secondsite.agent.lab.works import Works
 from secondsite.wire.problems import Refusal
 
 _log = logs.get(__name__)
 
 
 class ReplicaStore:
-    """The store of one replica and the thread that thins out its points after each commit.
+    """The store of one replica; when its turn comes, after each commit, it thins out its points.
 
-    `announce` is called with the VM's id when the points, their damage or the room for them have changed.
+    It announces its VM when the points, their damage or the room for them have changed.
     """
+
+    group = ""
 
     def __init__(
         self,
         vm_id: str,
         root: Path,
         halves: Halves,
-        clock: LabClock,
-        announce: Callable[[str], None],
+        works: Works,
         *,
         keep_every_cycle: bool,
     ) -> None:
         self.vm_id = vm_id
         self._halves = halves
-        self._clock = clock
-        self._announce = announce
+        self._works = works
+        self._clock = works.clock
         self._keep_every_cycle = keep_every_cycle
-        self._work = threading.Event()
-        self._closing = False
-        self.store = TargetStore(root, vm_id, on_commit=self._committed, on_change=self._changed)
+        self._untidy = False
+        self.store = works.machinery.store(root, vm_id, self._committed, self._changed)
         self._catch_up()
-        self._thread = threading.Thread(target=self._run, name=f"replica {vm_id}", daemon=True)
-        self._thread.start()
+        works.rounds.add(self._key, self)
+
+    @property
+    def _key(self) -> str:
+        return f"replica {self.vm_id}"
 
     def points(self) -> list[RecoveryPoint]:
         """Oldest first; the last is Latest."""
@@ -86,20 +88,17 @@ class ReplicaStore:
 
     def tidy(self) -> None:
         """Look at the retention again: settings have changed, or a clone is gone."""
-        self._work.set()
+        self._untidy = True
+        self._works.rounds.wake(self._key)
 
     def close(self) -> None:
         """Stop; the replica stays."""
-        self._closing = True
-        self._work.set()
-        self._thread.join()
+        self._works.rounds.remove(self._key)
         self.store.close()
 
     def discard(self) -> None:
         """Delete the replica with every point."""
-        self._closing = True
-        self._work.set()
-        self._thread.join()
+        self._works.rounds.remove(self._key)
         self.store.discard()
 
     def _catch_up(self) -> None:
@@ -115,7 +114,7 @@ class ReplicaStore:
         except (Refusal, sqlite3.Error):
             # The point is there all the same; the next one, or a restart, finds out what it has made of us.
             _log.exception("a recovery point was not counted", vm=self.vm_id, point=point.id)
-        self._work.set()
+        self.tidy()
 
     def _count(self, point: RecoveryPoint) -> None:
         half = self._halves.get(self.vm_id)
@@ -139,21 +138,24 @@ class ReplicaStore:
             self._halves.update(self.vm_id, window=delivered, **noted)
 
     def _changed(self) -> None:
-        self._announce(self.vm_id)
-        self._work.set()
+        self._works.announce(self.vm_id)
+        self.tidy()
 
-    def _run(self) -> None:
-        while True:
-            # Refused cycles commit nothing that would call us, and what has expired may be the room they need.
-            self._work.wait(self._clock.point_spacing_seconds if self.out_of_space else None)
-            self._work.clear()
-            if self._closing:
-                return
-            try:
-                self._thin_out()
-            except (EngineError, OSError) as error:
-                _log.exception("thinning out recovery points failed", vm=self.vm_id, error=str(error))
-            self._announce(self.vm_id)
+    def pause(self) -> float | None:
+        """Seconds until the points are looked at again; None: not before something changes."""
+        if self._untidy:
+            return 0
+        # Refused cycles commit nothing that would wake us, and what has expired may be the room they need.
+        return self._clock.point_spacing_seconds if self.out_of_space else None
+
+    def turn(self) -> None:
+        """Thin out the points as the settings say."""
+        self._untidy = False
+        try:
+            self._thin_out()
+        except (EngineError, OSError) as error:
+            _log.exception("thinning out recovery points failed", vm=self.vm_id, error=str(error))
+        self._works.announce(self.vm_id)
 
     def _thin_out(self) -> None:
         half = self._halves.get(self.vm_id)

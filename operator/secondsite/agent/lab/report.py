@@ -134,10 +134,10 @@ class Reporter:
         if half.side == "Primary":
             primary = estate.primaries.get(vm_id)
             return primary_fact(half, primary.progress() if primary else None, estate.clock, now)
-        store = estate.stores.get(vm_id)
+        store = estate.replicas.get(vm_id)
         points = store.points() if store else []
         replica, full = estate.documents.get(Replica, vm_id), store.out_of_space if store else ""
-        broken = "" if store else estate.unreadable.get(vm_id, "")
+        broken = "" if store else estate.replicas.unreadable.get(vm_id, "")
         return replica_fact(half, Files(points, full, broken), replica, estate.clock, now)
 
     def relation(self, vm_id: str) -> None:

@@ -9,19 +9,14 @@ from secondsite.agent.driver import Command
 from secondsite.agent.lab import counters, inventory, peer
 from secondsite.agent.lab.datacentre import Machine
 from secondsite.agent.lab.estate import Estate
+from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.primary import Primary
+from secondsite.agent.lab.results import Handlers, Result, replication
 from secondsite.agent.lab.state import Half
-from secondsite.agent.lab.table import Event
 from secondsite.wire import arguments
-from secondsite.wire.facts import DiskSlot, Replication
+from secondsite.wire.facts import DiskSlot
+from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
-
-Result = dict[str, str]
-
-
-def replication(settings: arguments.Settings) -> Replication:
-    """Settings as the relation reports them."""
-    return Replication(**settings.model_dump())
 
 
 class SourceVerbs:
@@ -29,6 +24,22 @@ class SourceVerbs:
 
     def __init__(self, estate: Estate) -> None:
         self._estate = estate
+
+    @property
+    def on_primary(self) -> Handlers:
+        """What is asked of a half that is the primary's."""
+        return {
+            Verb.START_INITIAL_REPLICATION: self.start_initial,
+            Verb.STOP_INITIAL_REPLICATION: self.stop_initial,
+            Verb.SUSPEND: self.suspend,
+            Verb.RESUME: self.resume,
+            Verb.DISABLE_REPLICATION: self.disable,
+        }
+
+    @property
+    def elsewhere(self) -> Handlers:
+        """What makes a half the primary's."""
+        return {Verb.ENABLE_REPLICATION: self.enable}
 
     def enable(self, command: Command) -> Result:
         """Enable-VMReplication: first the replica's side makes the replica VM, then this half exists."""

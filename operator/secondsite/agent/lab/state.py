@@ -12,7 +12,7 @@ import msgspec
 
 from secondsite.agent.lab.counters import Window
 from secondsite.agent.lab.table import Look
-from secondsite.wire.facts import AdapterSetting, DiskSlot, Mode, Replication, State, TestVM
+from secondsite.wire.facts import AdapterSetting, DiskSlot, Mode, Point, Replication, State, TestVM
 from secondsite.wire.inventory import Adapter
 
 T = TypeVar("T", bound="Document")
@@ -50,6 +50,14 @@ class Half(Document, frozen=True):
     """Why the last attempt came to nothing; empty after a success."""
     initial_done: bool = False
     initial_total_bytes: int | None = None
+    # The primary's side: an initial replication or a resynchronization that waits for its time.
+    initial_start_time: datetime | None = None
+    resynchronize_start_time: datetime | None = None
+    resynchronize_percent: int | None = None
+    media: str = ""
+    """Folder of an initial replication by media; empty: over the network."""
+    generation: int = 1
+    """Of the engine: raised with every primary term."""
     # The primary's side: where the peer takes data.
     peer_address: str = ""
     peer_port: int = 0
@@ -59,6 +67,15 @@ class Half(Document, frozen=True):
     test_adapters: tuple[Adapter, ...] = ()
     """How the test VM is connected."""
     clone_id: str = ""
+    last_test_time: datetime | None = None
+    """When the last test failover began (LastTestFailoverInitiatedTime)."""
+    failover_point: Point | None = None
+    """What the VM was failed over to."""
+    failover_clone: str = ""
+    planned: bool = False
+    """The failover is, or was, a planned one: the primary's side sent its last changes before."""
+    rpo: tuple[tuple[str, float], ...] = ()
+    """The replica's side: seconds outside the RPO target by UTC day, up to the newest point."""
 
     @property
     def mode(self) -> Mode:
@@ -68,7 +85,7 @@ class Half(Document, frozen=True):
     @property
     def look(self) -> Look:
         """What the transition table's guards are judged by."""
-        return Look(initial_done=self.initial_done, test_vm=self.test_vm is not None)
+        return Look(initial_done=self.initial_done, test_vm=self.test_vm is not None, peer_prepared=self.planned)
 
 
 class Replica(Document, frozen=True):
@@ -129,6 +146,16 @@ class Tombstone(Document, frozen=True):
     vm_id: str
     epoch: int
     steps: tuple[str, ...]
+
+
+class ActiveFault(Document, frozen=True):
+    """A fault that is switched on. `until` None: until it is cleared. `vm_id` empty: the whole site."""
+
+    id: str
+    fault: str
+    vm_id: str = ""
+    value: float | None = None
+    until: datetime | None = None
 
 
 class SiteSettings(Document, frozen=True):

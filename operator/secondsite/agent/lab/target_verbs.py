@@ -9,14 +9,15 @@ import msgspec
 from secondsite.agent.driver import Command
 from secondsite.agent.lab import counters, inventory
 from secondsite.agent.lab.estate import Estate
+from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.peer import EnableReplica, ReplicaEnabled
 from secondsite.agent.lab.report import Reporter
 from secondsite.agent.lab.resources import Resources
-from secondsite.agent.lab.source_verbs import Result, replication
+from secondsite.agent.lab.results import Handlers, Result, replication
 from secondsite.agent.lab.state import Association, Half, Replica
-from secondsite.agent.lab.table import Event
 from secondsite.wire import arguments
 from secondsite.wire.facts import AdapterSetting
+from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
 
 
@@ -27,6 +28,23 @@ class TargetVerbs:
         self._estate = estate
         self._reporter = reporter
         self._resources = resources
+
+    @property
+    def on_primary(self) -> Handlers:
+        """Nothing: a primary is no target."""
+        return {}
+
+    @property
+    def elsewhere(self) -> Handlers:
+        """What is asked of a replica, or where one shall be."""
+        return {
+            Verb.PREPARE_REPLICA: self.prepare,
+            Verb.CONFIGURE_REPLICA: self.configure,
+            Verb.SUSPEND: self.suspend,
+            Verb.RESUME: self.resume,
+            Verb.DISABLE_REPLICATION: self.disable,
+            Verb.REMOVE_REPLICA: self.remove_replica,
+        }
 
     def prepare(self, command: Command) -> Result:
         """Choose host and storage and authorize the peer for this VM. A replica that was kept is not touched yet."""
@@ -69,7 +87,7 @@ class TargetVerbs:
             disks=tuple((disk.slot, disk.size) for disk in message.disks),
             adapters=message.adapters,
         )
-        self._estate.set_store_aside(vm_id)
+        self._estate.replicas.set_aside(vm_id)
         self._estate.documents.put(vm_id, replica)
         half = Half(
             vm_id=vm_id,
@@ -83,7 +101,7 @@ class TargetVerbs:
             window=counters.Window(start=self._estate.clock.now()),
         )
         self._estate.halves.create(Event.PEER_ENABLED, half)
-        self._estate.open_store(vm_id)
+        self._estate.replicas.open(vm_id)
         self._reporter.relation(vm_id)
         self._reporter.inventory()
         return ReplicaEnabled(host=replica.host)
@@ -132,7 +150,7 @@ class TargetVerbs:
         """Delete the replica VM with its files and every recovery point. Nothing there is no error."""
         self._estate.halves.require(command.vm_id, command.vm_id, Event.REMOVE_REPLICA)
         # The document last: as long as it stands, a repeated command finds what is left.
-        self._estate.discard_store(command.vm_id)
+        self._estate.replicas.discard(command.vm_id)
         self._estate.documents.remove(Replica, command.vm_id)
         self._reporter.inventory()
         return {}

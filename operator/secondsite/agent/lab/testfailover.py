@@ -12,16 +12,17 @@ from secondsite.agent.driver import Command
 from secondsite.agent.lab import consistency, inventory
 from secondsite.agent.lab.engine import EngineError, RecoveryPoint, UnknownPoint
 from secondsite.agent.lab.estate import Estate, slot_id
+from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.probe import Answer, probe
 from secondsite.agent.lab.relation import point_fact
 from secondsite.agent.lab.replica import ReplicaStore
 from secondsite.agent.lab.resources import Resources
-from secondsite.agent.lab.source_verbs import Result
+from secondsite.agent.lab.results import Handlers, Result
 from secondsite.agent.lab.state import Half, Replica
-from secondsite.agent.lab.table import Event
 from secondsite.agent.lab.truth import examine
 from secondsite.wire import arguments
 from secondsite.wire.facts import TestVM
+from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
 
 _CHOICES = 3
@@ -35,6 +36,16 @@ class TestFailovers:
         self._resources = resources
         # The engine opens a clone once at a time.
         self._clones = threading.Lock()
+
+    @property
+    def on_primary(self) -> Handlers:
+        """Nothing: test VMs are made from replicas."""
+        return {}
+
+    @property
+    def elsewhere(self) -> Handlers:
+        """What is asked of a replica."""
+        return {Verb.START_TEST_FAILOVER: self.start, Verb.STOP_TEST_FAILOVER: self.stop}
 
     def start(self, command: Command) -> Result:
         """Clone a recovery point; the same test again finds its test VM. Raises Refusal."""
@@ -118,9 +129,9 @@ class TestFailovers:
         return half
 
     def _store(self, half: Half) -> ReplicaStore:
-        store = self._estate.stores.get(half.vm_id)
+        store = self._estate.replicas.get(half.vm_id)
         if store is None:
-            why = self._estate.unreadable.get(half.vm_id, "it has no files")
+            why = self._estate.replicas.unreadable.get(half.vm_id, "it has no files")
             raise Refusal(
                 Code.STATE_CONFLICT,
                 f"The replica of {half.vm_name} cannot be opened: {why}",

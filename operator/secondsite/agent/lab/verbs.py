@@ -2,87 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Iterable
+from typing import Protocol, cast
 
 from secondsite.agent.driver import Command
 from secondsite.agent.lab import counters
 from secondsite.agent.lab.estate import Estate
+from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.report import Reporter
-from secondsite.agent.lab.source_verbs import Result, SourceVerbs, replication
-from secondsite.agent.lab.table import Event
-from secondsite.agent.lab.target_verbs import TargetVerbs
-from secondsite.agent.lab.testfailover import TestFailovers
+from secondsite.agent.lab.results import Handler, Handlers, Result, replication
 from secondsite.wire import arguments
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
 
-Handler = Callable[[Command], Result]
 
-_NOT_IMPLEMENTED = frozenset(
-    {
-        Verb.EXPORT_INITIAL_REPLICATION,
-        Verb.IMPORT_INITIAL_REPLICATION,
-        Verb.RESYNCHRONIZE,
-        Verb.STOP_RESYNCHRONIZE,
-    },
-)
+class Family(Protocol):
+    """Verbs that belong together. A verb that only one of the two names is sent there from any side."""
+
+    @property
+    def on_primary(self) -> Handlers:
+        """What carries out verbs where the VM's half is the primary's."""
+
+    @property
+    def elsewhere(self) -> Handlers:
+        """What carries out verbs where it is the replica's, or there is none."""
 
 
 class Verbs:
     """Every verb but CheckTestVM, which waits between its probes and so belongs to the driver."""
 
-    def __init__(
-        self,
-        estate: Estate,
-        reporter: Reporter,
-        source: SourceVerbs,
-        target: TargetVerbs,
-        tests: TestFailovers,
-    ) -> None:
+    def __init__(self, estate: Estate, reporter: Reporter, families: Iterable[Family]) -> None:
         self._estate = estate
         self._reporter = reporter
-        self._source = source
-        self._target = target
-        self._handlers: dict[Verb, Handler] = {
-            Verb.PREPARE_REPLICA: target.prepare,
-            Verb.CONFIGURE_REPLICA: target.configure,
-            Verb.ENABLE_REPLICATION: source.enable,
-            Verb.START_INITIAL_REPLICATION: source.start_initial,
-            Verb.STOP_INITIAL_REPLICATION: source.stop_initial,
+        both: dict[Verb, Handler] = {
             Verb.UPDATE_SETTINGS: self._update_settings,
-            Verb.SUSPEND: self._suspend,
-            Verb.RESUME: self._resume,
-            Verb.DISABLE_REPLICATION: self._disable,
-            Verb.REMOVE_REPLICA: target.remove_replica,
             Verb.RESET_STATISTICS: self._reset_statistics,
             Verb.REFRESH_INVENTORY: self._refresh,
-            Verb.START_TEST_FAILOVER: tests.start,
-            Verb.STOP_TEST_FAILOVER: tests.stop,
         }
+        self._on_primary, self._elsewhere = dict(both), dict(both)
+        for family in families:
+            self._on_primary |= family.on_primary
+            self._elsewhere |= family.elsewhere
 
     def perform(self, command: Command) -> Result:
         """Carry a verb out and publish what it changed. Raises Refusal."""
-        handler = self._handlers.get(command.verb)
+        half = self._estate.halves.get(command.vm_id)
+        first, second = self._elsewhere, self._on_primary
+        if half is not None and half.side == "Primary":
+            first, second = second, first
+        handler = first.get(command.verb) or second.get(command.verb)
         if handler is None:
             raise _refused(command.verb)
         result = handler(command)
         if command.vm_id:
             self._reporter.relation(command.vm_id)
         return result
-
-    def _is_primary(self, vm_id: str) -> bool:
-        half = self._estate.halves.get(vm_id)
-        return half is not None and half.side == "Primary"
-
-    def _suspend(self, command: Command) -> Result:
-        return (self._source.suspend if self._is_primary(command.vm_id) else self._target.suspend)(command)
-
-    def _resume(self, command: Command) -> Result:
-        return (self._source.resume if self._is_primary(command.vm_id) else self._target.resume)(command)
-
-    def _disable(self, command: Command) -> Result:
-        return (self._source.disable if self._is_primary(command.vm_id) else self._target.disable)(command)
 
     def _update_settings(self, command: Command) -> Result:
         wish = cast("arguments.UpdateSettings", command.arguments)
@@ -104,8 +78,6 @@ class Verbs:
 
 
 def _refused(verb: Verb) -> Refusal:
-    if verb in _NOT_IMPLEMENTED:
-        return Refusal(Code.NOT_IMPLEMENTED, f"{verb.value} is not built into this version of the lab driver")
     return Refusal(
         Code.UNSUPPORTED,
         f"{verb.value}: Hyper-V has no such command, and this driver does not offer the capability",

@@ -1,0 +1,106 @@
+"""Every way from a lab site into the replication engine: one place, so that a test can put another engine there."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from secondsite.agent.lab import engine
+from secondsite.agent.lab.datacentre import Machine
+from secondsite.agent.lab.engine import (
+    Authorize,
+    Clone,
+    DataServer,
+    Link,
+    PeerClient,
+    Post,
+    PromotedAway,
+    RecoveryPoint,
+    ReplicationSource,
+    SourceDisk,
+    TargetStore,
+    TokenBucket,
+)
+from secondsite.agent.lab.guests import Guest
+from secondsite.agent.lab.rounds import Rounds, ThreadedRounds
+
+Committed = Callable[[RecoveryPoint], None]
+Stores = Callable[[str], TargetStore | PromotedAway | None]
+
+
+class Machinery:
+    """The real engine, on files, sockets and threads."""
+
+    def rounds(self, places: int) -> Rounds:
+        """What gives relations their turns; `places` of one host at a time."""
+        return ThreadedRounds(places)
+
+    def guest(self, machine: Machine, folder: Path) -> Guest:
+        """A VM that runs here."""
+        return Guest(machine, folder)
+
+    def is_tracked(self, root: Path) -> bool:
+        """Whether there is a map of changes."""
+        return ReplicationSource.exists(root)
+
+    def track(self, root: Path, vm_id: str, disks: Mapping[str, SourceDisk]) -> ReplicationSource:
+        """The map of changes of a VM, made where there is none."""
+        return ReplicationSource(root, vm_id, disks)
+
+    def distrust(self, root: Path) -> None:
+        """The map of changes, closed now, vouches for nothing any more."""
+        ReplicationSource.distrust_at(root)
+
+    def is_stored(self, root: Path) -> bool:
+        """Whether there is a replica."""
+        return TargetStore.exists(root)
+
+    def store(self, root: Path, vm_id: str, committed: Committed, changed: Callable[[], None]) -> TargetStore:
+        """The files of a replica, made where there are none."""
+        return TargetStore(root, vm_id, on_commit=committed, on_change=changed)
+
+    def client(self, address: str, port: int, tls: ssl.SSLContext, bucket: TokenBucket, link: Link) -> PeerClient:
+        """Dials the data port of a site."""
+        return PeerClient(address, port, tls, bucket=bucket, link=link)
+
+    def listen(
+        self,
+        address: str,
+        port: int,
+        tls: ssl.SSLContext,
+        stores: Stores,
+        authorize: Authorize,
+        posts: Mapping[str, Post],
+    ) -> DataServer:
+        """Take data from now on. Raises OSError where the port cannot be had."""
+        opened = DataServer(address, port, tls, stores, authorize, posts)
+        opened.start()
+        return opened
+
+    def finish(self, tracking: Path, store: Path) -> None:
+        """What an agent does first of all: go on with a change of roles that its end interrupted."""
+        if engine.promotion_pending(store):
+            engine.finish_promotion(store)
+        if engine.demotion_pending(tracking):
+            engine.finish_demotion(tracking)
+
+    def promoted_away(self, store: Path) -> PromotedAway | None:
+        """What is left of a replica that became a primary; None where that did not happen."""
+        return engine.promoted_away(store)
+
+    def fail_over(self, store: TargetStore, point: str, clone: str, generation: int) -> Clone:
+        """See `engine.fail_over`."""
+        return engine.fail_over(store, point, clone, generation)
+
+    def cancel_failover(self, store: TargetStore, clone: str) -> None:
+        """See `engine.cancel_failover`."""
+        engine.cancel_failover(store, clone)
+
+    def promote(self, store: TargetStore, tracking: Path, disks: Mapping[str, Path]) -> None:
+        """See `engine.promote`."""
+        engine.promote(store, tracking, disks)
+
+    def demote(self, source: ReplicationSource, store: Path, generation: int) -> None:
+        """See `engine.demote`."""
+        engine.demote(source, store, generation=generation)

@@ -1,0 +1,106 @@
+"""The files of a site's replicas: opened, set aside, given up."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+
+from secondsite import logs
+from secondsite.agent.lab.engine import EngineError, StoreDamaged
+from secondsite.agent.lab.halves import Halves
+from secondsite.agent.lab.replica import ReplicaStore
+from secondsite.agent.lab.works import Works
+
+_log = logs.get(__name__)
+
+
+class Replicas:
+    """All replicas of a site by VM, in `folder/replicas`; what people asked to keep goes to `folder/kept`."""
+
+    def __init__(self, folder: Path, halves: Halves, works: Works, *, keep_every_cycle: bool) -> None:
+        self._folder = folder
+        self._halves = halves
+        self._works = works
+        self._keep_every_cycle = keep_every_cycle
+        self._lock = threading.RLock()
+        self._stores: dict[str, ReplicaStore] = {}
+        # Those that could not be opened, and why.
+        self.unreadable: dict[str, str] = {}
+
+    def all(self) -> list[ReplicaStore]:
+        """Every replica that is open."""
+        return list(self._stores.values())
+
+    def get(self, vm_id: str) -> ReplicaStore | None:
+        """The replica of a VM, or None."""
+        return self._stores.get(vm_id)
+
+    def folder(self, vm_id: str) -> Path:
+        """Where a replica's files lie."""
+        return self._folder / "replicas" / vm_id
+
+    def open(self, vm_id: str) -> ReplicaStore:
+        """The replica of a VM, made where there is none."""
+        with self._lock:
+            if vm_id not in self._stores:
+                self._stores[vm_id] = ReplicaStore(
+                    vm_id,
+                    self.folder(vm_id),
+                    self._halves,
+                    self._works,
+                    keep_every_cycle=self._keep_every_cycle,
+                )
+            return self._stores[vm_id]
+
+    def try_open(self, vm_id: str) -> None:
+        """Open it, or remember why it cannot be: one that is damaged must not take the others with it."""
+        try:
+            self.open(vm_id)
+        except (EngineError, OSError) as error:
+            _log.exception("a replica cannot be opened", vm=vm_id)
+            self.unreadable[vm_id] = str(error)
+
+    def discard(self, vm_id: str) -> None:
+        """Delete a replica's files; nothing there is no error."""
+        with self._lock:
+            if not self._is_there(vm_id):
+                return
+            store = self._taken_out(vm_id)
+            if store is None:
+                shutil.rmtree(self.folder(vm_id))
+            else:
+                store.discard()
+
+    def set_aside(self, vm_id: str) -> None:
+        """Keep the files of an earlier replica out of the way of a new one: people asked to keep them."""
+        with self._lock:
+            if not self._is_there(vm_id):
+                return
+            store = self._taken_out(vm_id)
+            if store is not None and store.store.head is None:
+                store.discard()
+                return
+            if store is not None:
+                store.close()
+            aside = self._folder / "kept" / f"{vm_id}-{self._works.clock.now():%Y%m%dT%H%M%S%f}"
+            aside.parent.mkdir(exist_ok=True)
+            self.folder(vm_id).rename(aside)
+            _log.warning("the replica that was kept is set aside for a new one", vm=vm_id, folder=str(aside))
+
+    def close(self) -> None:
+        """Close every one; all stay."""
+        for store in self.all():
+            store.close()
+
+    def _is_there(self, vm_id: str) -> bool:
+        return vm_id in self._stores or self._works.machinery.is_stored(self.folder(vm_id))
+
+    def _taken_out(self, vm_id: str) -> ReplicaStore | None:
+        """A store that is a replica's no more; None where it is too damaged to be opened. Lock held."""
+        try:
+            self.open(vm_id)
+        except StoreDamaged:
+            _log.warning("a damaged replica is given up", vm=vm_id)
+        self.unreadable.pop(vm_id, None)
+        return self._stores.pop(vm_id, None)

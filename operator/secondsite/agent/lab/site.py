@@ -1,0 +1,99 @@
+"""A lab site: its parts, in the order in which they need each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from secondsite.agent.driver import SiteContext
+from secondsite.agent.lab import inventory
+from secondsite.agent.lab.answers import Answers
+from secondsite.agent.lab.associations import Associations
+from secondsite.agent.lab.clock import LabClock
+from secondsite.agent.lab.estate import Estate
+from secondsite.agent.lab.machinery import Machinery
+from secondsite.agent.lab.preflight import Preflight
+from secondsite.agent.lab.relation import point_fact
+from secondsite.agent.lab.report import Reporter
+from secondsite.agent.lab.resources import Resources
+from secondsite.agent.lab.socket import LabSocket
+from secondsite.agent.lab.source_verbs import SourceVerbs
+from secondsite.agent.lab.state import Replica, SiteSettings
+from secondsite.agent.lab.target_verbs import TargetVerbs
+from secondsite.agent.lab.testfailover import TestFailovers
+from secondsite.agent.lab.verbs import Verbs
+from secondsite.wire.agent import Check, Settings
+from secondsite.wire.facts import Point
+from secondsite.wire.feed import VMDetail
+from secondsite.wire.inventory import VM
+from secondsite.wire.problems import Code, Refusal
+
+
+class Site:
+    """What the driver starts, stops and asks; all of it blocking. `machinery`: another engine than the real one."""
+
+    def __init__(
+        self,
+        context: SiteContext,
+        path: Path,
+        clock: LabClock,
+        *,
+        keep_every_cycle: bool = False,
+        machinery: Machinery | None = None,
+    ) -> None:
+        context.data.mkdir(parents=True, exist_ok=True)
+        self.context = context
+        self.reporter = Reporter(context.sink)
+        changed = self.reporter.changed
+        self.estate = Estate(context, path, clock, changed, keep_every_cycle=keep_every_cycle, machinery=machinery)
+        self.resources = Resources(self.estate, self.reporter)
+        self.target = TargetVerbs(self.estate, self.reporter, self.resources)
+        self.associations = Associations(self.estate, self.reporter, self.target.peer_enabled)
+        self.tests = TestFailovers(self.estate, self.resources)
+        self.source = SourceVerbs(self.estate)
+        families = (self.source, self.target, self.tests)
+        self.verbs = Verbs(self.estate, self.reporter, families)
+        self.preflight = Preflight(self.estate, self.associations)
+        self.socket = LabSocket(context.data, Answers(self.estate))
+
+    def start(self) -> None:
+        self.estate.open()
+        self.reporter.start(self.estate)
+        self.associations.resume()
+        self.socket.start()
+
+    def stop(self) -> None:
+        self.socket.stop()
+        self.associations.close()
+        self.reporter.stop()
+        self.estate.close()
+
+    def apply(self, settings: Settings) -> None:
+        unknown = set(settings.clouds) - {cloud.name for cloud in self.estate.centre.clouds}
+        if unknown:
+            raise Refusal(Code.NOT_FOUND, f"No cloud {', '.join(sorted(unknown))} at this site")
+        self.estate.configure(SiteSettings(settings.clouds, settings.bandwidth_limit_bytes_per_second))
+        self.reporter.inventory()
+
+    def points(self, vm_id: str) -> list[Point]:
+        store = self.estate.replicas.get(vm_id)
+        half = self.estate.halves.get(vm_id)
+        name = half.vm_name if half else vm_id
+        return [point_fact(name, point) for point in store.points()] if store else []
+
+    def detail(self, vm_id: str) -> VMDetail:
+        relation, vm = self.reporter.compute(vm_id), self._vm(vm_id)
+        if relation is None and vm is None:
+            raise Refusal(Code.NOT_FOUND, f"No VM {vm_id} at this site")
+        store = self.estate.replicas.get(vm_id)
+        free = store.free_bytes if store else None
+        return VMDetail(vm=vm, relation=relation, points=tuple(self.points(vm_id)), replica_free_bytes=free)
+
+    def _vm(self, vm_id: str) -> VM | None:
+        replica = self.estate.documents.get(Replica, vm_id)
+        machines = inventory.machine_facts(self.estate.centre, self.estate.settings, self.estate.used_bytes())
+        kept = [inventory.replica_fact(replica)] if replica and replica.disks else []
+        return next((vm for vm in (*machines, *kept) if vm.id == vm_id), None)
+
+    def checks(self) -> list[Check]:
+        """What the site needs to be able to work."""
+        return self.preflight.all()
