@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from secondsite.agent.lab.engine import TokenBucket
+from secondsite.agent.lab.machinery import Machinery
 from secondsite.agent.lab.replica import ReplicaStore
 from secondsite.agent.lab.scrubber import Scrubber
 from secondsite.wire.arguments import StartTestFailover
@@ -71,7 +72,7 @@ async def test_the_scrubber_finds_damage_that_nobody_reads(pair: LabPair) -> Non
     await pair.source.do(Verb.SUSPEND, WEB)
     await asyncio.to_thread(break_initial_content, pair)
     clock = dataclasses.replace(pair.target.driver._at.estate.clock, hurry=1e6)
-    scrubber = Scrubber(lambda: [replica(pair)], clock)
+    scrubber = Scrubber(lambda: [replica(pair)], clock, Machinery().thread)
     scrubber.start()
     try:
         await until(lambda: pair.target.relation().health_reasons == ("newest-point-damaged",))

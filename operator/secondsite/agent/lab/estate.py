@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import threading
 from collections import defaultdict
 from collections.abc import Callable
@@ -17,13 +16,13 @@ from secondsite.agent.lab.clock import LabClock
 from secondsite.agent.lab.engine import EngineError, Link, PeerClient, TokenBucket
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.faults import Faults
-from secondsite.agent.lab.guests import Guest, disk_id, disk_ids
+from secondsite.agent.lab.guests import Guest, disk_id
 from secondsite.agent.lab.halves import Halves
 from secondsite.agent.lab.machinery import Machinery
 from secondsite.agent.lab.primary import Primary
 from secondsite.agent.lab.replicas import Replicas
 from secondsite.agent.lab.scrubber import Scrubber
-from secondsite.agent.lab.state import Association, Documents, Half, Replica, SiteSettings
+from secondsite.agent.lab.state import Association, Half, Replica, SiteSettings
 from secondsite.agent.lab.table import find
 from secondsite.agent.lab.works import Works
 from secondsite.wire.facts import DiskSlot
@@ -57,23 +56,23 @@ class Estate:
     ) -> None:
         self.context = context
         self.path = path
-        self.centre = datacentre.load(path)
+        self.machinery = machinery or Machinery()
+        self.centre = self.machinery.centre(path)
         self.clock = clock
-        self.documents = Documents(context.data / "lab.db")
+        self.documents = self.machinery.documents(context.data / "lab.db")
         self.faults = Faults(self.documents, clock)
         self.halves = Halves(self.documents, self._half_changed)
         self.settings = self.documents.get(SiteSettings, "site") or SiteSettings()
         self.bucket = TokenBucket(self.settings.bandwidth)
         self.guests: dict[str, Guest] = {}
         self.primaries: dict[str, Primary] = {}
-        self.machinery = machinery or Machinery()
         self._rounds = self.machinery.rounds(clock.knobs.maximum_active_transfers)
         self._works = Works(clock, self.machinery, self._rounds, changed)
         self.replicas = Replicas(context.data, self.halves, self._works, keep_every_cycle=keep_every_cycle)
         self._links: defaultdict[str, Link] = defaultdict(Link)
         self._changed = changed
         self._lock = threading.RLock()
-        self._scrubber = Scrubber(self.replicas.all, clock)
+        self._scrubber = Scrubber(self.replicas.all, clock, self.machinery.thread)
 
     def open(self) -> None:
         """Disks, then tracking, then guests: no write escapes the map."""
@@ -123,7 +122,7 @@ class Estate:
             primary = self.primaries.pop(vm_id, None)
         if primary:
             primary.close(discard=True)
-        shutil.rmtree(self._tracking(vm_id), ignore_errors=True)
+        self.machinery.forget(self._tracking(vm_id))
 
     def client(self, half: Half) -> PeerClient:
         """Dials the peer of a half; new connections show the newest certificate."""
@@ -149,7 +148,7 @@ class Estate:
         One that left but is replicated runs on, and stays in the inventory: the first refresh after the end of its
         replication stops it. After a restart its relation is in Error, for then nobody knows its disks any more.
         """
-        centre = datacentre.load(self.path)
+        centre = self.machinery.centre(self.path)
         fresh = [machine for machine in centre.vms if machine.id not in self.guests]
         started = {machine.id: self._guest(machine) for machine in fresh}
         with self._lock:
@@ -192,7 +191,7 @@ class Estate:
 
     def _guest(self, machine: datacentre.Machine) -> Guest:
         folder = self.context.data / "disks" / machine.id
-        if any(not (folder / f"{name}.raw").exists() for name in disk_ids(machine)):
+        if not self.machinery.has_disks(machine, folder):
             # It is made anew, and a map of changes would vouch for what was in it.
             self._try(machine.id, self.machinery.distrust, self._tracking(machine.id))
         return self.machinery.guest(machine, folder)
@@ -203,9 +202,9 @@ class Estate:
     def _forget_tracking_but(self, wanted: set[str]) -> None:
         """A kill between the end of a relation and that of its tracking leaves a map that fits no later relation."""
         folder = self.context.data / "tracking"
-        for found in folder.iterdir() if folder.exists() else ():
-            if found.name not in wanted:
-                shutil.rmtree(found)
+        for found in self.machinery.tracked(folder):
+            if found not in wanted:
+                self.machinery.forget(folder / found)
 
     def _half_changed(self, vm_id: str) -> None:
         with self._lock:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
-from secondsite.agent.lab import engine
-from secondsite.agent.lab.datacentre import Machine
+from secondsite.agent.lab import datacentre, engine
+from secondsite.agent.lab.datacentre import DataCentre, Machine
 from secondsite.agent.lab.engine import (
     Authorize,
     Clone,
@@ -22,15 +25,47 @@ from secondsite.agent.lab.engine import (
     TargetStore,
     TokenBucket,
 )
-from secondsite.agent.lab.guests import Guest
+from secondsite.agent.lab.guests import Guest, disk_ids
 from secondsite.agent.lab.rounds import Rounds, ThreadedRounds
+from secondsite.agent.lab.socket import Answer, LabSocket
+from secondsite.agent.lab.state import Documents
 
 Committed = Callable[[RecoveryPoint], None]
 Stores = Callable[[str], TargetStore | PromotedAway | None]
 
 
+class Runner(Protocol):
+    """A thread, or what stands for one."""
+
+    @property
+    def ident(self) -> int | None:
+        """None before its start."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def join(self) -> None:
+        """Wait for its end."""
+
+
 class Machinery:
     """The real engine, on files, sockets and threads."""
+
+    def centre(self, path: Path) -> DataCentre:
+        """What the data-centre file says. Raises SecondsiteError."""
+        return datacentre.load(path)
+
+    def documents(self, path: Path) -> Documents:
+        """The store of what a site remembers."""
+        return Documents(path)
+
+    def thread(self, name: str, run: Callable[[], None]) -> Runner:
+        """What works beside everything else until it is told to end."""
+        return threading.Thread(target=run, name=name, daemon=True)
+
+    def socket(self, folder: Path, answer: Answer) -> LabSocket:
+        """Where people ask for the truth."""
+        return LabSocket(folder, answer)
 
     def rounds(self, places: int) -> Rounds:
         """What gives relations their turns; `places` of one host at a time."""
@@ -39,6 +74,18 @@ class Machinery:
     def guest(self, machine: Machine, folder: Path) -> Guest:
         """A VM that runs here."""
         return Guest(machine, folder)
+
+    def has_disks(self, machine: Machine, folder: Path) -> bool:
+        """Whether every disk of a VM is there; one that is not is made anew."""
+        return all((folder / f"{name}.raw").exists() for name in disk_ids(machine))
+
+    def tracked(self, folder: Path) -> list[str]:
+        """The VMs of which there are maps of changes, or what is left of them."""
+        return [found.name for found in folder.iterdir()] if folder.exists() else []
+
+    def forget(self, root: Path) -> None:
+        """Remove a map of changes that nobody has open; nothing there is no error."""
+        shutil.rmtree(root, ignore_errors=True)
 
     def is_tracked(self, root: Path) -> bool:
         """Whether there is a map of changes."""
@@ -59,6 +106,15 @@ class Machinery:
     def store(self, root: Path, vm_id: str, committed: Committed, changed: Callable[[], None]) -> TargetStore:
         """The files of a replica, made where there are none."""
         return TargetStore(root, vm_id, on_commit=committed, on_change=changed)
+
+    def remove_store(self, root: Path) -> None:
+        """Remove a replica that cannot be opened."""
+        shutil.rmtree(root)
+
+    def set_aside(self, root: Path, aside: Path) -> None:
+        """Keep a replica that nobody has open, out of the way."""
+        aside.parent.mkdir(exist_ok=True)
+        root.rename(aside)
 
     def client(self, address: str, port: int, tls: ssl.SSLContext, bucket: TokenBucket, link: Link) -> PeerClient:
         """Dials the data port of a site."""

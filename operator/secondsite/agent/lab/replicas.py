@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from pathlib import Path
 
@@ -68,7 +67,7 @@ class Replicas:
                 return
             store = self._taken_out(vm_id)
             if store is None:
-                shutil.rmtree(self.folder(vm_id))
+                self._works.machinery.remove_store(self.folder(vm_id))
             else:
                 store.discard()
 
@@ -84,8 +83,7 @@ class Replicas:
             if store is not None:
                 store.close()
             aside = self._folder / "kept" / f"{vm_id}-{self._works.clock.now():%Y%m%dT%H%M%S%f}"
-            aside.parent.mkdir(exist_ok=True)
-            self.folder(vm_id).rename(aside)
+            self._works.machinery.set_aside(self.folder(vm_id), aside)
             _log.warning("the replica that was kept is set aside for a new one", vm=vm_id, folder=str(aside))
 
     def close(self) -> None:

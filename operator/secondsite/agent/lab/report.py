@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -12,6 +13,7 @@ from secondsite.agent.driver import Sink
 from secondsite.agent.lab import inventory
 from secondsite.agent.lab.engine import EngineError
 from secondsite.agent.lab.estate import Estate
+from secondsite.agent.lab.machinery import Runner
 from secondsite.agent.lab.relation import Files, primary_fact, replica_fact
 from secondsite.agent.lab.state import Association, Replica, Reservation, TestNetwork, Tombstone
 from secondsite.wire import inventory as facts
@@ -27,7 +29,7 @@ _CALM_PULSES = 5
 class Reporter:
     """Computes facts and hands them to the sink. Its lock orders them: an older fact never follows a newer one."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, thread: Callable[[str, Callable[[], None]], Runner]) -> None:
         self.sink = sink
         self._estate: Estate | None = None
         self._lock = threading.RLock()
@@ -37,7 +39,7 @@ class Reporter:
         self._dirty: set[str] = set()
         self._news = threading.Condition()
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="facts", daemon=True)
+        self._thread = thread("facts", self._run)
 
     def changed(self, vm_id: str) -> None:
         """Take note that a VM's relation has changed; it is published soon. May be called under any lock."""
@@ -185,6 +187,13 @@ class Reporter:
                 due |= {half.vm_id for half in halves if not half.initial_done or count % _CALM_PULSES == 0}
             for vm_id in due:
                 self._say(vm_id)
+
+    def news(self) -> None:
+        """Publish what has changed and is not said yet."""
+        with self._news:
+            due, self._dirty = self._dirty, set()
+        for vm_id in due:
+            self._say(vm_id)
 
     def _say(self, vm_id: str) -> None:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from secondsite.agent.lab.clock import LabClock
 from secondsite.agent.lab.engine import TokenBucket
+from secondsite.agent.lab.machinery import Runner
 from secondsite.agent.lab.replica import ReplicaStore
 
 _BYTES_PER_SECOND = 8 << 20
@@ -18,12 +19,17 @@ _PAUSE_SECONDS = 86400.0
 class Scrubber:
     """One thread, one file at a time, whatever the number of replicas. `stores` gives those that there are."""
 
-    def __init__(self, stores: Callable[[], list[ReplicaStore]], clock: LabClock) -> None:
+    def __init__(
+        self,
+        stores: Callable[[], list[ReplicaStore]],
+        clock: LabClock,
+        thread: Callable[[str, Callable[[], None]], Runner],
+    ) -> None:
         self._stores = stores
         self._clock = clock
         self._budget = TokenBucket(_BYTES_PER_SECOND)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="scrub", daemon=True)
+        self._thread = thread("scrub", self._run)
 
     def start(self) -> None:
         """The first pass comes after an hour, the next ones a day after the end of the last; both are scaled."""

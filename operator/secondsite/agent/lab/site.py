@@ -15,7 +15,6 @@ from secondsite.agent.lab.preflight import Preflight
 from secondsite.agent.lab.relation import point_fact
 from secondsite.agent.lab.report import Reporter
 from secondsite.agent.lab.resources import Resources
-from secondsite.agent.lab.socket import LabSocket
 from secondsite.agent.lab.source_verbs import SourceVerbs
 from secondsite.agent.lab.state import Replica, SiteSettings
 from secondsite.agent.lab.target_verbs import TargetVerbs
@@ -42,7 +41,8 @@ class Site:
     ) -> None:
         context.data.mkdir(parents=True, exist_ok=True)
         self.context = context
-        self.reporter = Reporter(context.sink)
+        machinery = machinery or Machinery()
+        self.reporter = Reporter(context.sink, machinery.thread)
         changed = self.reporter.changed
         self.estate = Estate(context, path, clock, changed, keep_every_cycle=keep_every_cycle, machinery=machinery)
         self.resources = Resources(self.estate, self.reporter)
@@ -53,7 +53,7 @@ class Site:
         families = (self.source, self.target, self.tests)
         self.verbs = Verbs(self.estate, self.reporter, families)
         self.preflight = Preflight(self.estate, self.associations)
-        self.socket = LabSocket(context.data, Answers(self.estate))
+        self.socket = self.estate.machinery.socket(context.data, Answers(self.estate))
 
     def start(self) -> None:
         self.estate.open()
