@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from secondsite.agent.lab.layout import BLOCK, MINIMUM_BYTES
 from secondsite.errors import SecondsiteError
+from secondsite.wire.agent import Capability
 
 Name = Annotated[str, Field(min_length=1, max_length=63)]
 Guid = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
@@ -198,6 +199,8 @@ class DataCentre(Part):
     networks: tuple[Network, ...] = ()
     vms: tuple[Machine, ...] = ()
     knobs: Knobs = Knobs()
+    capabilities: tuple[Literal["ResyncKeepsRecoveryPoints", "ScanAfterCrash", "Synchronize"], ...] = ()
+    """What this site can do beyond Hyper-V."""
 
     @model_validator(mode="after")
     def _consistent(self) -> DataCentre:
@@ -205,6 +208,11 @@ class DataCentre(Part):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    @property
+    def offers(self) -> frozenset[Capability]:
+        """What its driver can do: the lab always knows the freeze, and reaches isolated networks."""
+        return frozenset({Capability.FREEZE_TIME, Capability.PROBE_ISOLATED, *map(Capability, self.capabilities)})
 
     def hosts_of(self, cloud: str) -> tuple[str, ...]:
         """Hosts of a cloud, in the file's order."""

@@ -20,7 +20,7 @@ from secondsite.agent.lab.engine import EngineError
 from secondsite.agent.lab.probe import Answer
 from secondsite.agent.lab.site import Site
 from secondsite.errors import SecondsiteError
-from secondsite.wire.agent import Capability, Check, Settings
+from secondsite.wire.agent import Check, Settings
 from secondsite.wire.arguments import CheckTestVM
 from secondsite.wire.facts import Point, Relation, State
 from secondsite.wire.feed import VMDetail
@@ -55,20 +55,20 @@ class LabDriver:
     """A site of the lab, with the data centre of a YAML file. Raises SecondsiteError for a file that is wrong.
 
     `hurry` divides the hypervisor's intervals; it must be the same at both sites. `keep_every_cycle` keeps every
-    recovery point, for tests. What Hyper-V itself cannot do is no capability here, but for two: the lab knows the
-    freeze, and it can look into a test VM on an isolated network.
+    recovery point, for tests. What Hyper-V itself cannot do is a capability only where the file says so, but for two:
+    the lab knows the freeze, and it can look into a test VM on an isolated network.
     """
 
     name = "lab"
     version = "1"
-    capabilities = frozenset({Capability.FREEZE_TIME, Capability.PROBE_ISOLATED})
-
     def __init__(self, data_centre: Path, hurry: float = 1.0, keep_every_cycle: bool = False) -> None:
         if hurry <= 0:
             raise SecondsiteError(f"The lab cannot hurry by {hurry:g}", "Choose a factor above 0.")
         self.hurry = hurry
         self._path = data_centre
-        self._clock = LabClock(hurry, load(data_centre).knobs)
+        centre = load(data_centre)
+        self.capabilities = centre.offers
+        self._clock = LabClock(hurry, centre.knobs)
         self._keep_every_cycle = keep_every_cycle
         self._site: Site | None = None
         # Of our own: verbs that wait for a peer must not use up the threads of the agent's core.

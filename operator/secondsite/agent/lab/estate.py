@@ -67,7 +67,7 @@ class Estate:
         self.guests: dict[str, Guest] = {}
         self.primaries: dict[str, Primary] = {}
         self._rounds = self.machinery.rounds(clock.knobs.maximum_active_transfers)
-        self._works = Works(clock, self.machinery, self._rounds, changed)
+        self._works = Works(clock, self.machinery, self._rounds, changed, self.centre.offers)
         self.replicas = Replicas(context.data, self.halves, self._works, keep_every_cycle=keep_every_cycle)
         self._links: defaultdict[str, Link] = defaultdict(Link)
         self._changed = changed

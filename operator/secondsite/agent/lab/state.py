@@ -34,6 +34,7 @@ class Half(Document, frozen=True):
     settings: Replication
     disks: tuple[DiskSlot, ...]
     window: Window
+    enabled_time: datetime | None = None
     failures: int = 0
     """Attempts that failed in a row."""
     failure: str = ""
@@ -54,6 +55,10 @@ class Half(Document, frozen=True):
     initial_start_time: datetime | None = None
     resynchronize_start_time: datetime | None = None
     resynchronize_percent: int | None = None
+    resynchronize_after: datetime | None = None
+    """A person stopped a resynchronization: the next does not begin by itself before this."""
+    peer_resynchronizes: bool = False
+    """The peer was told that we resynchronize, and not yet that it is over."""
     media: str = ""
     """Folder of an initial replication by media; empty: over the network."""
     generation: int = 1
@@ -62,6 +67,8 @@ class Half(Document, frozen=True):
     peer_address: str = ""
     peer_port: int = 0
     # The replica's side.
+    resynchronized_point: str = ""
+    """The point that a resynchronization ended with: those before it go, except while a clone stands on them."""
     adapters: tuple[AdapterSetting, ...] = ()
     test_vm: TestVM | None = None
     test_adapters: tuple[Adapter, ...] = ()
@@ -75,7 +82,10 @@ class Half(Document, frozen=True):
     planned: bool = False
     """The failover is, or was, a planned one: the primary's side sent its last changes before."""
     rpo: tuple[tuple[str, float], ...] = ()
-    """The replica's side: seconds outside the RPO target by UTC day, up to the newest point."""
+    """The replica's side: seconds outside the RPO target by UTC day, up to `rpo_time`."""
+    rpo_time: datetime | None = None
+    rpo_source_time: datetime | None = None
+    """Of the newest point since `rpo_time`; None before the first."""
 
     @property
     def mode(self) -> Mode:
@@ -85,7 +95,12 @@ class Half(Document, frozen=True):
     @property
     def look(self) -> Look:
         """What the transition table's guards are judged by."""
-        return Look(initial_done=self.initial_done, test_vm=self.test_vm is not None, peer_prepared=self.planned)
+        return Look(
+            initial_done=self.initial_done,
+            test_vm=self.test_vm is not None,
+            peer_prepared=self.planned,
+            scheduled=self.initial_start_time is not None or self.resynchronize_start_time is not None,
+        )
 
 
 class Replica(Document, frozen=True):

@@ -40,6 +40,7 @@ class Look:
     test_vm: bool = False
     vm_off: bool = False
     within_a_week: bool = False
+    scheduled: bool = False
     same_sizes: bool = True
     peer_prepared: bool = False
     peer_is_replica: bool = False
@@ -57,6 +58,7 @@ _HELD: dict[Guard, Callable[[Look], bool]] = {
     Guard.NO_TEST_VM: lambda look: not look.test_vm,
     Guard.VM_OFF: lambda look: look.vm_off,
     Guard.WITHIN_A_WEEK: lambda look: look.within_a_week,
+    Guard.SCHEDULED: lambda look: look.scheduled,
     Guard.SAME_SIZES: lambda look: look.same_sizes,
     Guard.PEER_PREPARED: lambda look: look.peer_prepared,
     Guard.PEER_IS_REPLICA: lambda look: look.peer_is_replica,
@@ -100,6 +102,7 @@ TABLE: tuple[Row, ...] = (
     Row(2, "Primary", _on(_READY), Event.START_INITIAL, _IR, effects=_does(Effect.TRACKING_BEGINS)),
     Row(3, "Primary", _on(_READY), Event.START_INITIAL_LATER, guard=Guard.WITHIN_A_WEEK),
     Row(3, "Primary", _on(_READY), Event.INITIAL_TIME_CAME, _IR, effects=_does(Effect.TRACKING_BEGINS)),
+    Row(3, "Primary", _on(_READY), Event.STOP_INITIAL, guard=Guard.SCHEDULED),
     Row(4, "Primary", _on(_READY), Event.EXPORT_INITIAL, _IR, effects=_does(Effect.TRACKING_BEGINS)),
     Row(4, "Primary", _on(_IR), Event.EXPORT_DONE, _WAITING),
     Row(5, "Primary", _on(_IR, _WAITING), Event.INITIAL_DONE, _OK),
@@ -130,6 +133,8 @@ TABLE: tuple[Row, ...] = (
         _does(Effect.TRACKING_BEGINS),
         events="29242",
     ),
+    Row(15, "Primary", _on(_RESYNC_WANTED), Event.RESYNCHRONIZE_LATER, guard=Guard.WITHIN_A_WEEK),
+    Row(15, "Primary", _on(_RESYNC_WANTED), Event.STOP_RESYNCHRONIZE, guard=Guard.SCHEDULED),
     Row(15, "Replica", _on(_OK, _RESYNC), Event.PEER_RESYNCHRONIZES, _RESYNC),
     Row(16, "Primary", _on(_RESYNC), Event.SUSPEND, _RESYNC_PAUSED),
     Row(16, "Primary", _on(_RESYNC_PAUSED), Event.RESUME, _RESYNC),
