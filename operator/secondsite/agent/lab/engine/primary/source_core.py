@@ -27,6 +27,7 @@ from secondsite.agent.lab.engine.primary.state import (
 from secondsite.agent.lab.engine.primary.tracker import DiskTracker
 from secondsite.agent.lab.engine.roles.retired import expect_not_demoted
 from secondsite.agent.lab.engine.types import Freeze, utc_now
+from secondsite.wire.peer import BLOCK_BYTES
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +108,16 @@ class SourceCore:
     def common_point(self) -> str | None:
         """The last point that the other side may know too: the head, or what this side was promoted from."""
         return self._state.common_point
+
+    @property
+    def written_bytes(self) -> int:
+        """What guests wrote since the last freeze, whole blocks: not what a comparison found to differ."""
+        return sum(tracker.written_blocks() for tracker in self.trackers.values()) * BLOCK_BYTES
+
+    @property
+    def disk_bytes(self) -> int:
+        """Sum of the sizes of all disks."""
+        return sum(disk.size for disk in self._disks.values())
 
     @property
     def open_cycle(self) -> OpenState | None:

@@ -44,6 +44,8 @@ class Cell(IntEnum):
 
 
 _CHANGED = b"\x01"
+# In `current` too: the replica has others, although nobody wrote since.
+_DIFFERS = 2
 _OWED = bytes([Cell.Owed])
 
 
@@ -91,7 +93,7 @@ class DiskTracker:
     def mark(self, blocks: Blocks) -> None:
         """Count blocks as changed although nobody wrote to them: the replica has others."""
         with self.disk.lock:
-            self._current[blocks] = 1
+            self._current[blocks] |= _DIFFERS
 
     def before_write(self, offset: int, length: int) -> None:
         """A guest is about to write. Lock held.
@@ -206,6 +208,10 @@ class DiskTracker:
         if cycle_open:
             owed &= self._frozen != Cell.Held
         return int(np.count_nonzero(owed | (self._current != 0)))
+
+    def written_blocks(self) -> int:
+        """Blocks that guests wrote since the last freeze."""
+        return int(np.count_nonzero(self._current & _CHANGED[0]))
 
     def close(self, *, durable: bool) -> None:
         """Let go of the files; with `durable`, so that they may be trusted after a restart of the host."""
