@@ -7,8 +7,10 @@ import contextlib
 import secrets
 import threading
 import time
+from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TypeAlias
 
 import msgspec
@@ -20,12 +22,15 @@ Key: TypeAlias = tuple[type[Fact], str]
 
 # How many departures are remembered; a cursor older than the last one forgotten gets everything.
 REMEMBERED_GONE = 10_000
+# The log is made anew when it is this much longer than twice what is kept.
+SPARE_LOG = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A fact, or with None the memory that it is gone. `since`: when it was published, by the monotonic clock."""
 
+    key: Key
     revision: int
     fact: AnyFact | None
     body: bytes
@@ -59,8 +64,9 @@ class Feed:
         # New at every start: revisions count from zero again, and only the instance tells.
         self.instance = secrets.token_hex(6)
         self.revision = 0
-        # In the order of revisions, because a changed entry moves to the end.
         self._kept: dict[Key, Kept] = {}
+        # In the order of revisions; what has changed since stands there still, so that a change moves nothing.
+        self._log: list[Kept] = []
         self._gone: deque[tuple[Key, int]] = deque()
         self._remembered_gone = remembered_gone
         self._forgotten = 0
@@ -74,16 +80,24 @@ class Feed:
             if _same(self._kept.get(key), fact):
                 return
             self.revision += 1
-            self._kept.pop(key, None)
-            self._kept[key] = Kept(self.revision, fact, _encode(kind, id, self.revision, fact), time.monotonic())
+            kept = Kept(key, self.revision, fact, _encode(kind, id, self.revision, fact), time.monotonic())
+            self._kept[key] = kept
+            self._log.append(kept)
             if fact is None:
                 self._bury(key)
+            if len(self._log) > 2 * len(self._kept) + SPARE_LOG:
+                self._log = sorted(self._kept.values(), key=_revision)
             self._wake()
 
     def fact(self, kind: type[Fact], id: str) -> AnyFact | None:
         """The newest fact of an id, None where there is none (any more)."""
         kept = self._kept.get((kind, id))
         return kept.fact if kept else None
+
+    @property
+    def logged(self) -> int:
+        """How many entries are held, those included that have changed since."""
+        return len(self._log)
 
     def ids(self, kind: type[Fact]) -> list[str]:
         """Of every present fact of a kind."""
@@ -94,7 +108,7 @@ class Feed:
         """What a reader at `cursor` lacks, oldest change first, as far as one page carries it."""
         with self._lock:
             place = self._place(cursor)
-            lacking = [kept for kept in self._after(place.seen) if kept.fact is not None or kept.revision > place.start]
+            lacking = self._lacking(place, PAGE_SIZE + 1)
             sent = lacking[:PAGE_SIZE]
             more = len(lacking) > PAGE_SIZE
             after = f"{self.instance}.{sent[-1].revision if more else self.revision}"
@@ -127,13 +141,16 @@ class Feed:
                 return _Place(len(numbers) == 2, seen, start)
         return _Place(whole=True, seen=0, start=self.revision)
 
-    def _after(self, revision: int) -> list[Kept]:
-        lacking = []
-        for kept in reversed(self._kept.values()):
-            if kept.revision <= revision:
-                break
-            lacking.append(kept)
-        return lacking[::-1]
+    def _lacking(self, place: _Place, most: int) -> list[Kept]:
+        found = []
+        for index in range(bisect_right(self._log, place.seen, key=_revision), len(self._log)):
+            kept = self._log[index]
+            newest = self._kept.get(kept.key) is kept
+            if newest and (kept.fact is not None or kept.revision > place.start):
+                found.append(kept)
+                if len(found) == most:
+                    break
+        return found
 
     def _bury(self, key: Key) -> None:
         self._gone.append((key, self.revision))
@@ -150,6 +167,9 @@ class Feed:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(news.set)
         self._waiting.clear()
+
+
+_revision = attrgetter("revision")
 
 
 def _same(known: Kept | None, fact: AnyFact | None) -> bool:
