@@ -53,10 +53,11 @@ class CycleKind(StrEnum):
 
 
 class Consistency(StrEnum):
-    """What the guest knew of the freeze: nothing, or it had finished and flushed what was under way."""
+    """What the guest knew of the freeze: nothing, or it had finished and flushed what was under way, or it was off."""
 
     CrashConsistent = "CrashConsistent"
     ApplicationConsistent = "ApplicationConsistent"
+    Synced = "Synced"
 
 
 class HashBasis(StrEnum):

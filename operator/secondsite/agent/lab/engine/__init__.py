@@ -34,7 +34,7 @@ from secondsite.agent.lab.engine.port.routes import Authorize, Post
 from secondsite.agent.lab.engine.port.server import DataServer
 from secondsite.agent.lab.engine.primary.compare import CompareResult
 from secondsite.agent.lab.engine.primary.disk import SourceDisk
-from secondsite.agent.lab.engine.primary.quiesce import Quiesce
+from secondsite.agent.lab.engine.primary.quiesce import Quiesce, shut_down
 from secondsite.agent.lab.engine.primary.source import ReplicationSource
 from secondsite.agent.lab.engine.replica.clone import Clone
 from secondsite.agent.lab.engine.replica.retention import retention
@@ -126,4 +126,5 @@ __all__ = [
     "promotion_pending",
     "retention",
     "seed",
+    "shut_down",
 ]

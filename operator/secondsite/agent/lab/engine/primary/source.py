@@ -71,8 +71,9 @@ class ReplicationSource(SourceCore):
     ) -> CycleResult:
         """One cycle, to its durable recovery point: the open one if there is one, else a fresh freeze.
 
-        With `quiesce` a fresh freeze happens inside of it, and the point is application-consistent; an open cycle stays
-        what it was frozen as. Where it raises QuiesceFailed the point is crash-consistent, and the result says why.
+        With `quiesce` a fresh freeze happens inside of it, and the point is application-consistent, with `shut_down`
+        Synced; an open cycle stays what it was frozen as. Where it raises QuiesceFailed the point is crash-consistent,
+        and the result says why.
         Raises LinkError (nothing acknowledged is lost, try again), Stopped (`stop` was set; the cycle stays open),
         HeadConflict (no common point: resynchronize), StaleGeneration (the VM is primary elsewhere), MapNotTrusted,
         PeerRefused. RuntimeError when one runs already.
