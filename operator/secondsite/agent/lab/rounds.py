@@ -16,6 +16,8 @@ _log = logs.get(__name__)
 _THREADS = 64
 # What breaks at once must not be tried at once again.
 _BROKEN_SECONDS = 1.0
+# The heap is made anew when it holds this many more entries than twice the works.
+SPARE_ENTRIES = 1024
 
 
 class Work(Protocol):
@@ -103,6 +105,11 @@ class ThreadedRounds:
         self._thread.join()
         self._pool.shutdown()
 
+    @property
+    def queued(self) -> int:
+        """Due times that are held, those included that a later look has replaced."""
+        return len(self._heap)
+
     def _touch(self, key: str) -> None:
         self._fresh.add(key)
         self._change.notify_all()
@@ -115,11 +122,12 @@ class ThreadedRounds:
                 fresh = {key: seat for key in self._fresh if (seat := self._seats.get(key)) is not None}
                 self._fresh = set()
             # Without the lock: a work asks under locks of its own, under which it may also be woken.
-            pauses = {key: seat.work.pause() for key, seat in fresh.items()}
+            pauses = {key: _pause(key, seat.work) for key, seat in fresh.items()}
             with self._change:
                 for key, seat in fresh.items():
                     self._arrange(key, seat, pauses[key])
                 self._start_due()
+                self._forget_superseded()
                 if not self._fresh and not self._closing:
                     self._change.wait(self._heap[0][0] - time.monotonic() if self._heap else None)
 
@@ -140,6 +148,16 @@ class ThreadedRounds:
             # A newer look at its pause has taken the place of this one.
             if seat is not None and seat.stamp == stamp and not (seat.running or seat.waiting):
                 self._admit(key, seat)
+
+    def _forget_superseded(self) -> None:
+        """Lock held. A work that is woken often leaves an entry behind each time."""
+        if len(self._heap) > 2 * len(self._seats) + SPARE_ENTRIES:
+            self._heap = [entry for entry in self._heap if self._stamp_of(entry[2]) == entry[1]]
+            heapq.heapify(self._heap)
+
+    def _stamp_of(self, key: str) -> int:
+        seat = self._seats.get(key)
+        return seat.stamp if seat is not None else 0
 
     def _admit(self, key: str, seat: _Seat) -> None:
         group = seat.work.group
@@ -176,3 +194,12 @@ class ThreadedRounds:
             if self._seats.get(key) is seat:
                 self._admit(key, seat)
                 return
+
+
+def _pause(key: str, work: Work) -> float | None:
+    """A work that cannot say when it is due must not stop all others."""
+    try:
+        return work.pause()
+    except Exception:  # noqa: BLE001 - the last line of defence of the thread that serves all of them
+        _log.exception("a work could not say when it is due", work=key)
+        return _BROKEN_SECONDS
