@@ -105,7 +105,7 @@ def test_a_cycle_of_which_nothing_was_asked_notes_nothing() -> None:
 
 def test_a_failure_of_vss_is_counted_apart() -> None:
     window = counters.Window(start=NOW).delivered(1, 1, 30).not_quiesced()
-    assert (window.success, window.missed, window.errors, window.quiesce_failures) == (1, 0, 0, 1)
+    assert (window.success, window.missed, window.errors, window.quiesce_failures) == (1, 0, 1, 1)
 
 
 def test_the_newest_that_is_whole() -> None:

@@ -167,6 +167,8 @@ class Counters(Fact, frozen=True):
     start: datetime
     end: datetime
     """When the window ends and everything is counted anew."""
+    expected: int = 0
+    """Whole intervals since `start`, those of initial replication and of a suspension among them."""
     successful: int = 0
     missed: int = 0
     replication_errors: int = 0

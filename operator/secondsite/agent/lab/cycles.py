@@ -94,10 +94,14 @@ def failed(half: Half, error: str, failure: Failure, started: datetime, clock: L
     return Outcome(
         event,
         {
-            "window": counters.current(half.window, now, clock.monitoring_seconds).failed(),
+            "window": counters.current(half.window, now, clock.monitoring_seconds).failed(_kind(failure)),
             "failures": failures,
             "failure": error,
             "retry_time": now + clock.retry,
             "last_cycle_start": started,
         },
     )
+
+
+def _kind(failure: Failure) -> counters.Kind:
+    return counters.Kind.NETWORK if failure is Failure.NETWORK else counters.Kind.REPLICATION

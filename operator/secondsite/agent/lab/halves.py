@@ -60,7 +60,8 @@ class Halves:
         """A new half. Raises Refusal where the VM has one."""
         with self._lock:
             row = self.require(half.vm_id, half.vm_name, event)
-            return self._put(msgspec.structs.replace(half, state=row.after or half.state))
+            state = row.after or half.state
+            return self._put(msgspec.structs.replace(half, state=state, enabled_time=half.window.start))
 
     def step(self, vm_id: str, event: Event, known: Mapping[str, bool] = _NOTHING, /, **changes: object) -> Half | None:
         """Take an event to the half of a VM; None where it is gone now. Raises Refusal. `known` as for `require`."""

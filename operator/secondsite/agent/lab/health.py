@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from secondsite.wire.facts import Health, State
+from secondsite.wire.health import Reason
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Sight:
     primary: bool
     state: State
     since_last_seconds: float | None
-    """Since the last cycle was delivered or received; None before the first."""
+    """Since the last cycle was delivered or received, before the first since enable; None where nobody knows."""
     missed_percent: float
     latency_seconds: float | None
     failing: bool
@@ -46,25 +47,43 @@ class Verdict:
     """Level, stable reason codes, and a sentence for each."""
 
     health: Health
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     message: str
 
 
-_TEXTS = {
-    "error-fix-and-resume": "Replication stopped on an error; mend its cause, then resume it",
-    "resync-required": "Change tracking was lost; the VM must be resynchronized, NotImplemented in this version",
-    "cannot-deliver": "Changes cannot be delivered at the moment; it is tried again",
-    "out-of-space": "The replica's storage has no room for the next cycle; every point is kept, and it is tried again",
-    "replica-unreadable": "The replica's files cannot be opened: no recovery point can be used until they are mended",
-    "newest-point-damaged": "The newest recovery point cannot be read in full; choose an older one until it is mended",
-    "points-damaged": "Some recovery points cannot be read in full; blocks that the source still holds come back",
-    "paused": "Replication is suspended",
-    "ir-pending": "Initial replication has not finished",
-    "behind-over-one-hour": "Nothing was replicated for more than an hour of the monitoring clock",
-    "missed-over-20-percent": "More than the allowed share of replication cycles was missed",
-    "latency-over-5-minutes": "Cycles take longer than the allowed average latency",
-    "app-consistent-failed": "The guest could not be quiesced: the recovery point is only crash-consistent",
+_TEXTS: dict[Reason, str] = {
+    Reason.ERROR: "Replication stopped on an error; mend its cause, then resume it",
+    Reason.RESYNC_REQUIRED: "It is not known any more what the replica lacks: the VM must be resynchronized",
+    Reason.RESYNCHRONIZING: "The disks of both sides are compared; until that ends no change is delivered",
+    Reason.CANNOT_DELIVER: "Changes cannot be delivered at the moment; it is tried again",
+    Reason.OUT_OF_SPACE: (
+        "The replica's storage has no room for the next cycle; every point is kept, and it is tried again"
+    ),
+    Reason.REPLICA_UNREADABLE: (
+        "The replica's files cannot be opened: no recovery point can be used until they are mended"
+    ),
+    Reason.NEWEST_POINT_DAMAGED: (
+        "The newest recovery point cannot be read in full; choose an older one until it is mended"
+    ),
+    Reason.UPDATE_FAILED: "The change of the replicated disks failed; change them again",
+    Reason.PAUSED: "Replication is suspended",
+    Reason.INITIAL_PENDING: "Initial replication has not finished",
+    Reason.REVERSE_PENDING: "The VM was failed over, or is prepared for it, and replication is not reversed yet",
+    Reason.BEHIND: "Nothing was replicated for more than an hour of the monitoring clock",
+    Reason.MISSED: "More than the allowed share of replication cycles was missed",
+    Reason.LATENCY: "Cycles take longer than the allowed average latency",
+    Reason.POINTS_DAMAGED: "Some recovery points cannot be read in full; blocks that the source still holds come back",
+    Reason.APP_CONSISTENT_FAILED: "The guest could not be quiesced: the recovery point is only crash-consistent",
 }
+
+_RESYNCHRONIZING: frozenset[State] = frozenset({"Resynchronizing", "ResynchronizeSuspended"})
+_SENDING: frozenset[State] = frozenset({"InitialReplicationInProgress", "Replicating", "Resynchronizing"})
+_INITIAL: frozenset[State] = frozenset(
+    {"ReadyForInitialReplication", "InitialReplicationInProgress", "WaitingForInitialReplication"}
+)
+_FAILING_OVER: frozenset[State] = frozenset(
+    {"PreparedForFailover", "RecoveryInProgress", "FailedOverWaitingCompletion", "FailedOver"}
+)
 
 
 def judge(sight: Sight, limits: Limits) -> Verdict:
@@ -77,41 +96,40 @@ def judge(sight: Sight, limits: Limits) -> Verdict:
     return Verdict(level, reasons, ". ".join(_TEXTS[reason] for reason in reasons))
 
 
-def _critical(sight: Sight) -> list[str]:
-    found = []
-    if sight.state == "Error":
-        found.append("error-fix-and-resume")
-    if sight.state == "WaitingForStartResynchronize":
-        found.append("resync-required")
-    if sight.primary and sight.failing and sight.state in ("InitialReplicationInProgress", "Replicating"):
-        found.append("cannot-deliver")
-    if sight.out_of_space:
-        found.append("out-of-space")
-    if sight.unreadable:
-        found.append("replica-unreadable")
-    if sight.newest_damaged:
-        found.append("newest-point-damaged")
-    return found
+def _critical(sight: Sight) -> list[Reason]:
+    found = {
+        Reason.ERROR: sight.state == "Error",
+        Reason.RESYNC_REQUIRED: sight.state == "WaitingForStartResynchronize",
+        Reason.RESYNCHRONIZING: sight.primary and sight.state in _RESYNCHRONIZING,
+        Reason.UPDATE_FAILED: sight.state == "UpdateError",
+        Reason.CANNOT_DELIVER: sight.primary and sight.failing and sight.state in _SENDING,
+        Reason.OUT_OF_SPACE: sight.out_of_space,
+        Reason.REPLICA_UNREADABLE: sight.unreadable,
+        Reason.NEWEST_POINT_DAMAGED: sight.newest_damaged,
+    }
+    return [reason for reason, holds in found.items() if holds]
 
 
-def _warning(sight: Sight, limits: Limits) -> list[str]:
-    found = []
-    if sight.state == "Suspended":
-        found.append("paused")
-    if sight.state in (
-        "ReadyForInitialReplication",
-        "InitialReplicationInProgress",
-        "WaitingForInitialReplication",
-    ):
-        found.append("ir-pending")
-    elif sight.since_last_seconds is not None and sight.since_last_seconds > limits.stale_seconds:
-        found.append("behind-over-one-hour")
-    if sight.missed_percent > limits.missed_percent:
-        found.append("missed-over-20-percent")
-    if sight.latency_seconds is not None and sight.latency_seconds > limits.latency_seconds:
-        found.append("latency-over-5-minutes")
-    if sight.points_damaged and not sight.newest_damaged:
-        found.append("points-damaged")
-    if sight.unquiesced:
-        found.append("app-consistent-failed")
-    return found
+def _warning(sight: Sight, limits: Limits) -> list[Reason]:
+    found = {
+        Reason.PAUSED: sight.state == "Suspended",
+        # The replica's points stay good until the end of the comparison.
+        Reason.RESYNCHRONIZING: not sight.primary and sight.state in _RESYNCHRONIZING,
+        Reason.INITIAL_PENDING: sight.state in _INITIAL,
+        Reason.REVERSE_PENDING: sight.state in _FAILING_OVER,
+        Reason.BEHIND: _over(sight.since_last_seconds, limits.stale_seconds) and _expects_cycles(sight.state),
+        Reason.MISSED: sight.missed_percent > limits.missed_percent,
+        Reason.LATENCY: _over(sight.latency_seconds, limits.latency_seconds),
+        Reason.POINTS_DAMAGED: sight.points_damaged and not sight.newest_damaged,
+        Reason.APP_CONSISTENT_FAILED: sight.unquiesced,
+    }
+    return [reason for reason, holds in found.items() if holds]
+
+
+def _over(seconds: float | None, limit: float) -> bool:
+    return seconds is not None and seconds > limit
+
+
+def _expects_cycles(state: State) -> bool:
+    """A first copy may take days, and nothing follows the last delta before a failover: neither is behind."""
+    return state not in _INITIAL and state not in _FAILING_OVER

@@ -29,6 +29,7 @@ CMDLETS: dict[Event, str] = {
     Event.SUSPEND: "Suspend-VMReplication",
     Event.RESUME: "Resume-VMReplication",
     Event.RESYNCHRONIZE: "Resume-VMReplication -Resynchronize",
+    Event.RESYNCHRONIZE_LATER: "Resume-VMReplication -Resynchronize",
     Event.STOP_RESYNCHRONIZE: "Stop-VMReplication",
     Event.DISABLE: "Remove-VMReplication",
     Event.REMOVE_REPLICA: "Remove-VM",
@@ -54,6 +55,7 @@ _REMEDIES: dict[Guard, str] = {
     Guard.NO_TEST_VM: "Clean the test up first (StopTestFailover).",
     Guard.VM_OFF: "Shut the virtual machine down first (StopVM).",
     Guard.WITHIN_A_WEEK: "Give a time between now and seven days from now.",
+    Guard.SCHEDULED: "Nothing waits for its time; there is nothing to cancel.",
     Guard.SAME_SIZES: "Give each disk the same size at both sites, then try again.",
     Guard.PEER_PREPARED: (
         "After a planned failover the primary must be prepared (PrepareFailover); after an unplanned one it is made a "

@@ -12,11 +12,13 @@ from secondsite.agent.lab.engine import Consistency, Progress, RecoveryPoint
 from secondsite.agent.lab.health import Limits, Sight, Verdict, judge
 from secondsite.agent.lab.state import Half, Replica
 from secondsite.wire.facts import Point, PointType, Relation
+from secondsite.wire.health import Reason
 from secondsite.wire.peer import CycleKind
 
 _TYPES: dict[Consistency, PointType] = {
     Consistency.CrashConsistent: "CrashConsistent",
     Consistency.ApplicationConsistent: "AppConsistent",
+    Consistency.Synced: "Synced",
 }
 
 
@@ -121,7 +123,7 @@ def _rate(half: Half, progress: Progress | None) -> float | None:
 
 def _verdict(half: Half, clock: LabClock, now: datetime, files: Files) -> Verdict:
     window = counters.current(half.window, now, clock.monitoring_seconds)
-    last = half.last_replication_time
+    last = half.last_replication_time or half.enabled_time
     sight = Sight(
         primary=half.side == "Primary",
         state=half.state,
@@ -142,7 +144,7 @@ def _verdict(half: Half, clock: LabClock, now: datetime, files: Files) -> Verdic
 
 
 def _message(half: Half, verdict: Verdict, *more: str) -> str:
-    unquiesced = half.quiesce_failure if "app-consistent-failed" in verdict.reasons else ""
+    unquiesced = half.quiesce_failure if Reason.APP_CONSISTENT_FAILED in verdict.reasons else ""
     return ". ".join(filter(None, (verdict.message, half.failure, unquiesced, *more)))
 
 

@@ -61,7 +61,8 @@ _HELD: dict[Guard, Callable[[Look], bool]] = {
     Guard.SCHEDULED: lambda look: look.scheduled,
     Guard.SAME_SIZES: lambda look: look.same_sizes,
     Guard.PEER_PREPARED: lambda look: look.peer_prepared,
-    Guard.PEER_IS_REPLICA: lambda look: look.peer_is_replica,
+    # A planned failover is reversed by its own row, whatever became of the other side since.
+    Guard.PEER_IS_REPLICA: lambda look: look.peer_is_replica and not look.peer_prepared,
     Guard.MAY_SCAN: lambda look: look.may_scan,
     Guard.CANNOT_SCAN: lambda look: not look.may_scan,
 }
