@@ -33,7 +33,7 @@ def source_centre() -> dict[str, Any]:
         "vms": [
             _vm(WEB, "web", 1, ["8MiB"], services=[{"port": 80, "path": "/", "body": "welcome"}]),
             _vm(DB, "db", 2, ["8MiB", "12MiB"], services=[{"port": 1433}]),
-            _vm(LEGACY, "legacy", 3, ["8MiB"], unsupported="PassThrough"),
+            _vm(LEGACY, "legacy", 3, ["8MiB"], passThrough=True),
         ],
         "knobs": {"retrySeconds": 30},
     }
@@ -70,7 +70,7 @@ def _vm(id_: str, name: str, seed: int, sizes: list[str], **more: Any) -> dict[s
         {"slot": {"controllerLocation": index}, "size": size, "seed": seed * 10 + index, "data": "1MiB"}
         for index, size in enumerate(sizes)
     ]
-    disks[-1] |= {"unsupported": more["unsupported"]} if "unsupported" in more else {}
+    disks[-1] |= {"passThrough": True} if "passThrough" in more else {}
     return {
         "id": id_,
         "name": name,

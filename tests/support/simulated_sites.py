@@ -257,7 +257,7 @@ def start_test(world: VMWorld, owner: str = "dr/drill/1") -> VMWorld:
 
 
 def _setting(each: AdapterPlan) -> AdapterSetting:
-    return AdapterSetting(each.adapter, each.network, each.addresses, each.test_network)
+    return AdapterSetting(each.adapter, each.network, each.addresses, each.test_network, each.gateway, each.dns_servers)
 
 
 def _vm_id(world: VMWorld) -> str:

@@ -23,7 +23,7 @@ def test_the_examples_hold_a_company_worth_protecting() -> None:
     assert [len(vm.disks) for vm in protected] == [1, 1, 2]
     assert sum(int(disk.size) for vm in protected for disk in vm.disks) > 2**30
     assert min(int(disk.data) for vm in protected for disk in vm.disks) >= 20 * 2**20
-    assert [vm.name for vm in newyork.vms if any(disk.unsupported for disk in vm.disks)] == ["legacy01"]
+    assert [vm.name for vm in newyork.vms if any(disk.pass_through for disk in vm.disks)] == ["legacy01"]
     assert sum(len(network.subnets) for network in chicago.networks if network.name == "Test") == 1
     assert not {vm.id for vm in newyork.vms} & {vm.id for vm in chicago.vms}
 

@@ -6,14 +6,16 @@ from secondsite.wire.facts import DiskSlot, Fact
 
 
 class Disk(Fact, frozen=True):
-    """A virtual disk. `unsupported` names why it cannot be replicated (`PassThrough`, `Shared`), else empty."""
+    """A virtual disk. `unsupported` is a code of `wire.limits`: why it cannot be replicated, else empty."""
 
     slot: DiskSlot
     size_bytes: int
     used_bytes: int | None = None
-    format: Literal["VHD", "VHDX", "Raw"] = "VHDX"
+    format: Literal["VHD", "VHDX", "VHDSet", "Raw"] = "VHDX"
     unsupported: str = ""
     operating_system: bool = False
+    chain: int = 0
+    """Differencing files over its base."""
 
 
 class Adapter(Fact, frozen=True):
@@ -25,6 +27,9 @@ class Adapter(Fact, frozen=True):
     """VM network it is connected to; empty: disconnected."""
     subnet: str = ""
     addresses: tuple[str, ...] = ()
+    legacy: bool = False
+    """An emulated adapter: what is inside cannot be given an address from outside."""
+    dynamic_mac: bool = False
 
 
 class VM(Fact, frozen=True):
@@ -42,7 +47,15 @@ class VM(Fact, frozen=True):
     storage: str = ""
     operating_system: str = ""
     unsupported: tuple[str, ...] = ()
-    """Codes of what stops replication of the whole VM."""
+    """Codes of what stops replication of the whole VM: see `wire.limits`."""
+    status: str = ""
+    """VMM's word for it, where that says more than `state`."""
+    configuration_version: str = ""
+    highly_available: bool = False
+    checkpoints: int = 0
+    virtual_tpm: bool = False
+    dvd: str = ""
+    """Image in its DVD drive; replication does not carry it."""
 
 
 class Subnet(Fact, frozen=True):
@@ -112,6 +125,25 @@ class Tombstone(Fact, frozen=True):
     steps: tuple[str, ...] = ()
 
 
+class Host(Fact, frozen=True):
+    """A Hyper-V host. `group` is the path of its host group."""
+
+    name: str
+    group: str
+    cluster: str = ""
+    responding: bool = True
+    version: str = ""
+    """Of Hyper-V."""
+
+
+class Cluster(Fact, frozen=True):
+    """A failover cluster; `broker` is the FQDN of its Hyper-V Replica Broker, empty where it has none."""
+
+    name: str
+    nodes: tuple[str, ...]
+    broker: str = ""
+
+
 class Cloud(Fact, frozen=True):
     """A VMM cloud in numbers."""
 
@@ -120,6 +152,8 @@ class Cloud(Fact, frozen=True):
     vms: int
     storage: tuple[str, ...] = ()
     logical_networks: tuple[str, ...] = ()
+    configuration_versions: tuple[str, ...] = ()
+    """Of VMs that every host there can run; empty: not known."""
 
 
 class Storage(Fact, frozen=True):
@@ -138,6 +172,9 @@ class Site(Fact, frozen=True):
     vmm_version: str = ""
     clouds: tuple[Cloud, ...] = ()
     storage: tuple[Storage, ...] = ()
+    hosts: tuple[Host, ...] = ()
+    """Of the clouds that are served."""
+    clusters: tuple[Cluster, ...] = ()
     settings_digest: str = ""
     """Of the settings that were last put."""
     served_requests: tuple[tuple[str, str], ...] = ()

@@ -6,17 +6,12 @@ import uuid
 from collections.abc import Collection, Iterable, Mapping
 
 from secondsite.agent.lab.addresses import free_count, within
-from secondsite.agent.lab.datacentre import DataCentre, Disk, Machine
+from secondsite.agent.lab.coverage import disk_limit, machine_limits, slot_fact
+from secondsite.agent.lab.datacentre import Cloud, DataCentre, Disk, Host, HostGroup, Machine
 from secondsite.agent.lab.state import Half, Replica, Reservation, SiteSettings
 from secondsite.wire import inventory as facts
 from secondsite.wire.arguments import AdapterPlan
 from secondsite.wire.facts import DiskSlot, TestVM
-
-
-def slot_fact(disk: Disk) -> DiskSlot:
-    """Where a disk hangs, as the wire says it."""
-    slot = disk.slot
-    return DiskSlot(slot.controller_type, slot.controller_number, slot.controller_location)
 
 
 def machine_facts(
@@ -24,13 +19,22 @@ def machine_facts(
 ) -> list[facts.VM]:
     """Every VM of the clouds that are served. `used`: bytes that disks take, where known."""
     served = [vm for vm in centre.vms if not settings.clouds or vm.cloud in settings.clouds]
-    return [_machine(vm, used.get(vm.id, {})) for vm in served]
+    return [_machine(centre, vm, used.get(vm.id, {})) for vm in served]
 
 
-def adapters_of(machine: Machine) -> tuple[facts.Adapter, ...]:
+def adapters_of(centre: DataCentre, machine: Machine) -> tuple[facts.Adapter, ...]:
     """The adapters of a VM as they are connected."""
     return tuple(
-        facts.Adapter(item.name, item.mac, item.network, item.subnet, item.addresses) for item in machine.adapters
+        facts.Adapter(
+            item.name,
+            item.mac,
+            item.network,
+            centre.subnet_of(item),
+            item.addresses,
+            legacy=item.legacy,
+            dynamic_mac=item.mac_type == "Dynamic",
+        )
+        for item in machine.adapters
     )
 
 
@@ -141,25 +145,47 @@ def holders(centre: DataCentre, network: str) -> dict[str, str]:
 
 def site_fact(centre: DataCentre, settings: SiteSettings, replicas: Collection[Replica]) -> facts.Site:
     """The site as a whole; what the core keeps (digest of settings, served requests) it adds itself."""
+    served = [cloud for cloud in centre.clouds if not settings.clouds or cloud.name in settings.clouds]
+    groups = {group for cloud in served for group in cloud.host_groups}
+    hosts = tuple(
+        _host(centre, group, host) for group in centre.host_groups if group.name in groups for host in group.members
+    )
+    named = {host.cluster for host in hosts}
     return facts.Site(
         state="Ready",
         vmm_name=centre.vmm.name,
         vmm_version=centre.vmm.version,
-        clouds=tuple(
-            facts.Cloud(
-                cloud.name,
-                hosts=len(centre.hosts_of(cloud.name)),
-                vms=sum(vm.cloud == cloud.name for vm in centre.vms),
-                storage=cloud.storage_classifications,
-                logical_networks=cloud.logical_networks,
-            )
-            for cloud in centre.clouds
-            if not settings.clouds or cloud.name in settings.clouds
-        ),
+        clouds=tuple(_cloud(centre, cloud) for cloud in served),
         storage=tuple(
             facts.Storage(item.classification, int(item.capacity), free_bytes(centre, replicas, item.classification))
             for item in centre.storage
         ),
+        hosts=hosts,
+        clusters=tuple(facts.Cluster(c.name, c.nodes, c.broker) for c in centre.clusters if c.name in named),
+    )
+
+
+def _cloud(centre: DataCentre, cloud: Cloud) -> facts.Cloud:
+    hosts = centre.hosts_of(cloud.name)
+    everywhere = [set(centre.hosts[host].configuration_versions) for host in centre.responding(cloud.name)]
+    return facts.Cloud(
+        cloud.name,
+        hosts=len(hosts),
+        vms=sum(vm.cloud == cloud.name for vm in centre.vms),
+        storage=cloud.storage_classifications,
+        logical_networks=cloud.logical_networks,
+        configuration_versions=tuple(sorted(set.intersection(*everywhere), key=float)) if everywhere else (),
+    )
+
+
+def _host(centre: DataCentre, group: HostGroup, host: Host) -> facts.Host:
+    cluster = centre.cluster_of(host.name)
+    return facts.Host(
+        name=host.name,
+        group=group.path,
+        cluster=cluster.name if cluster else "",
+        responding=host.state == "Responding",
+        version=host.hyper_v_version,
     )
 
 
@@ -176,27 +202,37 @@ def test_network_vms(network: str, halves: Iterable[Half]) -> tuple[str, ...]:
     return tuple(half.test_vm.id for half in halves if half.test_vm and half.test_vm.network == network)
 
 
-def _machine(machine: Machine, used: Mapping[DiskSlot, int]) -> facts.VM:
+def _machine(centre: DataCentre, machine: Machine, used: Mapping[DiskSlot, int]) -> facts.VM:
+    seen = centre.host(machine.host).state == "Responding"
     return facts.VM(
         id=machine.id,
         name=machine.name,
         cloud=machine.cloud,
         host=machine.host,
-        state=machine.state,
+        state=machine.state if seen else "Unknown",
         generation=machine.generation,
-        disks=tuple(
-            facts.Disk(
-                slot_fact(disk),
-                int(disk.size),
-                used.get(slot_fact(disk)),
-                disk.format,
-                disk.unsupported,
-                operating_system=index == 0,
-            )
-            for index, disk in enumerate(machine.disks)
-        ),
-        adapters=adapters_of(machine),
+        disks=tuple(_disk(disk, used.get(slot_fact(disk)), index) for index, disk in enumerate(machine.disks)),
+        adapters=adapters_of(centre, machine),
         storage=machine.storage,
         operating_system=machine.operating_system,
-        unsupported=machine.unsupported,
+        unsupported=tuple(limit.value for limit in machine_limits(centre, machine)),
+        status=machine.status or ("" if seen else "HostNotResponding"),
+        configuration_version=machine.configuration_version,
+        highly_available=centre.is_highly_available(machine),
+        checkpoints=machine.checkpoints,
+        virtual_tpm=machine.virtual_tpm or machine.shielded,
+        dvd=machine.dvd,
+    )
+
+
+def _disk(disk: Disk, used: int | None, index: int) -> facts.Disk:
+    limit = disk_limit(disk)
+    return facts.Disk(
+        slot=slot_fact(disk),
+        size_bytes=int(disk.size),
+        used_bytes=used,
+        format=disk.format,
+        unsupported=limit.value if limit else "",
+        operating_system=index == 0,
+        chain=disk.chain,
     )

@@ -32,6 +32,7 @@ class EnableReplica(Message, frozen=True, kw_only=True):
     vm_name: str
     association: str
     generation: int
+    configuration_version: str = ""
     operating_system: str
     disks: tuple[ReplicaDisk, ...]
     adapters: tuple[Adapter, ...]

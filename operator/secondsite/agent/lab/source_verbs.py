@@ -6,15 +6,14 @@ import contextlib
 from typing import cast
 
 from secondsite.agent.driver import Command
-from secondsite.agent.lab import counters, inventory, peer
+from secondsite.agent.lab import counters, coverage, inventory, peer
 from secondsite.agent.lab.datacentre import Machine
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.primary import Primary
 from secondsite.agent.lab.results import Handlers, Result, replication
-from secondsite.agent.lab.state import Half
+from secondsite.agent.lab.state import Half, Replica
 from secondsite.wire import arguments
-from secondsite.wire.facts import DiskSlot
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
 
@@ -48,16 +47,17 @@ class SourceVerbs:
         if command.resumed and self._estate.halves.state(command.vm_id) == "ReadyForInitialReplication":
             return {}
         self._estate.halves.require(command.vm_id, machine.name, Event.ENABLE)
-        disks = _replicable(machine, wish.disks)
+        disks = coverage.require_disks(self._estate.centre, machine, wish.disks)
         settings = replication(wish.settings)
         client = self._estate.dial(wish.peer_site, wish.endpoint.address, wish.endpoint.port)
         message = peer.EnableReplica(
             vm_name=machine.name,
             association=wish.association,
             generation=machine.generation,
+            configuration_version=machine.configuration_version,
             operating_system=machine.operating_system,
             disks=tuple(peer.ReplicaDisk(slot=slot, size=size) for slot, size in disks.items()),
-            adapters=inventory.adapters_of(machine),
+            adapters=inventory.adapters_of(self._estate.centre, machine),
             settings=settings,
             hurry=self._estate.clock.hurry,
         )
@@ -136,6 +136,7 @@ class SourceVerbs:
     def _machine(self, vm_id: str) -> Machine:
         machine = self._estate.centre.machine(vm_id)
         if machine is None:
+            coverage.require_production(vm_id, self._estate.documents.all(Replica), self._estate.halves.all())
             raise Refusal(Code.NOT_FOUND, f"No VM {vm_id} at this site", remedy="Refresh the inventory, or correct it.")
         return machine
 
@@ -148,30 +149,3 @@ class SourceVerbs:
 
     def _primary(self, half: Half) -> Primary:
         return self._estate.open_primary(half)
-
-
-def _replicable(machine: Machine, wished: list[arguments.Slot]) -> dict[DiskSlot, int]:
-    """Slot and size of the disks to replicate. Raises Refusal for a VM or a disk that cannot be."""
-    if machine.unsupported:
-        raise Refusal(
-            Code.UNSUPPORTED,
-            f"VM {machine.name} cannot be replicated: {', '.join(machine.unsupported)}",
-            remedy="Hyper-V Replica does not support this kind of VM.",
-        )
-    disks = {inventory.slot_fact(disk): disk for disk in machine.disks}
-    found = {}
-    for slot in (DiskSlot(item.controller_type, item.controller_number, item.controller_location) for item in wished):
-        disk = disks.get(slot)
-        name = f"{slot.controller_type} {slot.controller_number}:{slot.controller_location}"
-        if disk is None:
-            raise Refusal(Code.NOT_FOUND, f"VM {machine.name} has no disk at {name}")
-        if disk.unsupported:
-            raise Refusal(
-                Code.UNSUPPORTED,
-                f"The disk of VM {machine.name} at {name} cannot be replicated: {disk.unsupported}",
-                remedy="Exclude the disk, or convert it.",
-            )
-        found[slot] = int(disk.size)
-    if not found:
-        raise Refusal(Code.INVALID_REQUEST, f"VM {machine.name}: no disk to replicate")
-    return found

@@ -7,7 +7,7 @@ from typing import cast
 import msgspec
 
 from secondsite.agent.driver import Command
-from secondsite.agent.lab import counters, inventory
+from secondsite.agent.lab import counters, coverage, inventory
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.peer import EnableReplica, ReplicaEnabled
@@ -79,6 +79,7 @@ class TargetVerbs:
         if message.hurry != self._estate.clock.hurry:
             raise Refusal(Code.INVALID_REQUEST, f"this lab hurries by {self._estate.clock.hurry:g}")
         self._estate.halves.require(vm_id, message.vm_name, Event.PEER_ENABLED)
+        coverage.require_runnable(self._estate.centre, prepared, message.configuration_version, message.generation)
         self._require_space(prepared, sum(disk.size for disk in message.disks))
         replica = msgspec.structs.replace(
             prepared,
@@ -117,7 +118,10 @@ class TargetVerbs:
             if plan.test_network:
                 self._resources.network(plan.test_network)
         adapters = tuple(
-            AdapterSetting(plan.adapter, plan.network, plan.addresses, plan.test_network) for plan in wish.adapters
+            AdapterSetting(
+                plan.adapter, plan.network, plan.addresses, plan.test_network, plan.gateway, plan.dns_servers
+            )
+            for plan in wish.adapters
         )
         self._estate.halves.step(command.vm_id, Event.CONFIGURE, adapters=adapters, settings=replication(wish.settings))
         return {}
@@ -174,7 +178,9 @@ class TargetVerbs:
         return found
 
     def _host(self, cloud: str, group: str, vm_id: str) -> str:
-        hosts = self._estate.centre.hosts_of(cloud)
+        hosts = self._estate.centre.responding(cloud)
+        if not hosts:
+            raise coverage.no_host(cloud)
         groups = {item.name: item.hosts for item in self._estate.centre.host_groups}
         if group and not set(groups.get(group, ())) & set(hosts):
             raise Refusal(Code.NOT_FOUND, f"Cloud {cloud} has no host group {group}")

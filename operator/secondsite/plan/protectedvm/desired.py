@@ -79,10 +79,10 @@ def adapter_plans(planned: tuple[PlannedAdapter, ...]) -> tuple[AdapterPlan, ...
 def has_adapters(relation: Relation, planned: tuple[PlannedAdapter, ...]) -> bool:
     """Whether the replica's adapters stand as planned. One that stays disconnected may be left out of the facts."""
     wanted = {
-        (each.adapter.mac_address, each.network, each.addresses, each.test_network) for each in planned if each.network
+        AdapterSetting(
+            each.adapter.mac_address, each.network, each.addresses, each.test_network, each.gateway, each.dns_servers
+        )
+        for each in planned
+        if each.network
     }
-    return {_key(each) for each in relation.adapters if each.network} == wanted
-
-
-def _key(setting: AdapterSetting) -> tuple[str, str, tuple[str, ...], str]:
-    return setting.adapter, setting.network, setting.addresses, setting.test_network
+    return {each for each in relation.adapters if each.network} == wanted
