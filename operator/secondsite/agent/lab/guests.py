@@ -4,21 +4,55 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, Protocol
 
+from secondsite import logs
 from secondsite.agent.lab import layout
 from secondsite.agent.lab.datacentre import Machine
-from secondsite.agent.lab.engine import QuiesceFailed, SourceDisk
+from secondsite.agent.lab.engine import EngineError, QuiesceFailed, SourceDisk
 from secondsite.agent.lab.guest_journal import Journal
 from secondsite.agent.lab.layout import Record
-from secondsite.agent.lab.truth import newest_record
+from secondsite.agent.lab.truth import Read, newest_record
+
+_log = logs.get(__name__)
 
 # Slow enough to cost nothing, fast enough that a guest of one write per second is not late by a tick.
 _LONGEST_PAUSE_SECONDS = 0.2
 # VSS holds the writes of file systems for ten seconds at the most ("Volume Shadow Copy Service": flush and hold).
 HOLD_SECONDS = 10.0
+# A disk that fails is tried again: it may have been full.
+_BROKEN_SECONDS = 1.0
+
+
+class GuestDisk(Protocol):
+    """What a guest knows of a disk."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    @property
+    def lock(self) -> threading.RLock:
+        """Held for the whole of a write."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """ValueError outside of the disk."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """ValueError outside of the disk."""
+
+    def sync(self) -> None:
+        """What was written survives a power cut."""
+
+    def close(self) -> None:
+        """May be repeated."""
+
+
+_NONE: Mapping[str, GuestDisk] = MappingProxyType({})
 
 
 def disk_id(controller_type: str, number: int, location: int) -> str:
@@ -35,12 +69,13 @@ def disk_ids(machine: Machine) -> list[str]:
 class Guest:
     """A VM that runs here: its disks, and the thread that writes to them.
 
+    `borrowed` are disks that are no files in `folder`: those of a clone. The others are made where they are not there.
     `refuse_quiesce`: why it cannot be quiesced at the moment, as after a failure of VSS; empty: it can.
     """
 
     refuse_quiesce = ""
 
-    def __init__(self, machine: Machine, folder: Path) -> None:
+    def __init__(self, machine: Machine, folder: Path, borrowed: Mapping[str, GuestDisk] = _NONE) -> None:
         self.machine = machine
         self._lock = threading.RLock()
         self._thawed = threading.Condition(self._lock)
@@ -48,9 +83,12 @@ class Guest:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.disks = {
-            name: _open(folder / f"{name}.raw", machine, index) for index, name in enumerate(disk_ids(machine))
+            name: _open(folder / f"{name}.raw", machine, index)
+            for index, name in enumerate(disk_ids(machine))
+            if name not in borrowed
         }
-        self._order = list(self.disks.values())
+        all_disks = {**borrowed, **self.disks}
+        self._order: list[GuestDisk] = [all_disks[name] for name in disk_ids(machine)]
         self._sizes = [disk.size for disk in self._order]
         self._last = newest_record(self._order[0].read)
         self._journal = Journal(self._order[0].read, self._order[0].write)
@@ -65,17 +103,53 @@ class Guest:
         found = Record.from_bytes(self._order[0].read(layout.ring_offset(sequence), layout.RECORD_BYTES))
         return found if found and found.sequence == sequence else None
 
+    @property
+    def readers(self) -> dict[str, Read]:
+        """What its disks hold now, by the engine's names."""
+        return {name: disk.read for name, disk in zip(disk_ids(self.machine), self._order, strict=True)}
+
     def start(self) -> None:
-        """Go on writing at the next sequence number."""
-        if self.machine.guest.writes_per_second and self.machine.state == "Running":
+        """Go on writing at the next sequence number, if the VM is on."""
+        if self._thread is None and self.machine.guest.writes_per_second and self.machine.state == "Running":
+            self._stop.clear()
             self._thread = threading.Thread(target=self._run, name=f"guest {self.machine.name}", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """Write no more; the disks stay open for whoever tracks them."""
+        """Write no more; the disks stay open for whoever tracks them. The VM stays on: it goes on with `start`."""
         self._stop.set()
-        if self._thread:
-            self._thread.join()
+        thread, self._thread = self._thread, None
+        if thread:
+            thread.join()
+
+    def turn_on(self) -> None:
+        """Start-VM. One that is on stays so."""
+        self._power("Running")
+        self.start()
+
+    def shut_down(self) -> None:
+        """Stop-VM, as the guest's own shutdown: nothing is under way, all is flushed, the journal is clean.
+
+        Raises QuiesceFailed, OSError or EngineError where its disks do not let it; then it is on as before.
+        """
+        if self.machine.state != "Running":
+            return
+        self.stop()
+        try:
+            with self._lock:
+                self._settle()
+        except (OSError, EngineError):
+            self.start()
+            raise
+        self._power("Off")
+
+    def turn_off(self) -> None:
+        """Stop-VM -TurnOff: as if its power was cut."""
+        self.stop()
+        self._power("Off")
+
+    def _power(self, state: Literal["Running", "Off"]) -> None:
+        self.machine = self.machine.model_copy(update={"state": state})
 
     def close(self) -> None:
         """Stop, and close the disks."""
@@ -177,9 +251,17 @@ class Guest:
         due = time.monotonic()
         while not self._stop.wait(max(0.0, min(due - time.monotonic(), _LONGEST_PAUSE_SECONDS))):
             if time.monotonic() >= due:
-                self.write_one()
-                # A guest that was held up does not hurry after what it missed.
-                due = max(due + pause, time.monotonic() - 1)
+                due = self._write_or_wait(due, pause)
+
+    def _write_or_wait(self, due: float, pause: float) -> float:
+        """One write; when the next is due."""
+        try:
+            self.write_one()
+        except (EngineError, OSError) as error:
+            _log.warning("a guest's disk fails", vm=self.machine.name, error=str(error))
+            return time.monotonic() + _BROKEN_SECONDS
+        # A guest that was held up does not hurry after what it missed.
+        return max(due + pause, time.monotonic() - 1)
 
 
 def _open(path: Path, machine: Machine, index: int) -> SourceDisk:

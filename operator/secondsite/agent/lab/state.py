@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from secondsite.agent.lab.counters import Window
+from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.table import Look
 from secondsite.wire.facts import AdapterSetting, DiskSlot, Mode, Point, Replication, State, TestVM
 from secondsite.wire.inventory import Adapter
@@ -118,6 +119,43 @@ class Replica(Document, frozen=True):
     disks: tuple[tuple[DiskSlot, int], ...] = ()
     """Slot and virtual size in bytes."""
     adapters: tuple[Adapter, ...] = ()
+    machine: str = ""
+    """The VM's configuration as the side that ran it has it: a `datacentre.Machine` as JSON."""
+    home: bool = False
+    """The VM ran here before: what `machine` says of networks is this site's."""
+
+
+class Placement(Document, frozen=True):
+    """What of a VM is otherwise than the data-centre file has it."""
+
+    vm_id: str
+    state: Literal["Running", "Off"] | None = None
+    """Its power; None: as in the file. Of the replica VM, where it is one here."""
+    machine: str = ""
+    """A `datacentre.Machine` as JSON, where a change of roles brought the VM here."""
+    away: bool = False
+    """A change of roles made it a replica here: the other site runs it."""
+
+
+class Changeover(Document, frozen=True):
+    """A change of roles under way: noted before its first step, forgotten after its last."""
+
+    vm_id: str
+    becomes: Literal["Primary", "Replica", "Alone"]
+    """Alone: the VM goes on here without replication."""
+    event: Event
+    generation: int
+    machine: str = ""
+    """Of a VM that is to run here, see `Placement`; empty: as in the file."""
+    replica: Replica | None = None
+    """Of a VM that is to be a replica here."""
+    association: str = ""
+    peer_site: str = ""
+    peer_address: str = ""
+    peer_port: int = 0
+    settings: Replication | None = None
+    initial_done: bool = False
+    """The other side has all but what is written from here on: no initial replication."""
 
 
 class Association(Document, frozen=True):
