@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from secondsite import logs
 from secondsite.agent.lab.engine import DataServer, PeerRefused, TargetStore
 from secondsite.agent.lab.estate import Estate
+from secondsite.agent.lab.fault_port import require_served
 from secondsite.agent.lab.peer import RELATIONS
 from secondsite.agent.lab.port import Enable, answer_enable, site_of
 from secondsite.agent.lab.report import Reporter
@@ -152,9 +153,13 @@ class Associations:
         site = site_of(certificate)
         if not any(item.role == "Target" and item.peer_site == site for item in self.all().values()):
             raise PeerRefused(403, "NotAuthorized", f"no association lets site {site} replicate to this one")
+        require_served(self._estate.faults, site, vm_id, path, self._broker(site))
         if not path.startswith(RELATIONS):
             _require_relation(self._estate.halves.get(vm_id), vm_id, site)
         return site
+
+    def _broker(self, site: str) -> str:
+        return next((item.data_host for item in self.all().values() if item.peer_site == site), "")
 
 
 def _require_relation(half: Half | None, vm_id: str, site: str) -> None:

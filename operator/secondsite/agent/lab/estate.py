@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import threading
 from collections import defaultdict
 from collections.abc import Callable
@@ -15,7 +17,10 @@ from secondsite.agent.lab import datacentre
 from secondsite.agent.lab.clock import LabClock
 from secondsite.agent.lab.engine import EngineError, Link, PeerClient, TokenBucket
 from secondsite.agent.lab.events import Event
-from secondsite.agent.lab.faults import Faults
+from secondsite.agent.lab.fault_bucket import StallingBucket
+from secondsite.agent.lab.fault_guest import at_rest
+from secondsite.agent.lab.fault_link import BreakableTLS
+from secondsite.agent.lab.faults import Fault, Faults
 from secondsite.agent.lab.guests import Guest, disk_id
 from secondsite.agent.lab.halves import Halves
 from secondsite.agent.lab.machinery import Machinery
@@ -54,20 +59,21 @@ class Estate:
         keep_every_cycle: bool = False,
         machinery: Machinery | None = None,
     ) -> None:
-        self.context = context
         self.path = path
         self.machinery = machinery or Machinery()
         self.centre = self.machinery.centre(path)
-        self.clock = clock
         self.documents = self.machinery.documents(context.data / "lab.db")
         self.faults = Faults(self.documents, clock)
+        self.context = dataclasses.replace(context, tls=BreakableTLS(context.tls, self.faults))
+        self.clock = clock = dataclasses.replace(clock, now=self.faults.now)
+        self.machinery.now = clock.now
         self.halves = Halves(self.documents, self._half_changed)
         self.settings = self.documents.get(SiteSettings, "site") or SiteSettings()
-        self.bucket = TokenBucket(self.settings.bandwidth)
+        self.bucket = TokenBucket(self.faults.slowed(self.settings.bandwidth))
         self.guests: dict[str, Guest] = {}
         self.primaries: dict[str, Primary] = {}
-        self._rounds = self.machinery.rounds(clock.knobs.maximum_active_transfers)
-        self._works = Works(clock, self.machinery, self._rounds, changed, self.centre.offers)
+        self.rounds = self.machinery.rounds(clock.knobs.maximum_active_transfers)
+        self._works = Works(clock, self.machinery, self.rounds, changed, self.centre.offers)
         self.replicas = Replicas(context.data, self.halves, self._works, keep_every_cycle=keep_every_cycle)
         self._links: defaultdict[str, Link] = defaultdict(Link)
         self._changed = changed
@@ -97,7 +103,7 @@ class Estate:
         for primary in list(self.primaries.values()):
             primary.close()
         self.replicas.close()
-        self._rounds.close()
+        self.rounds.close()
         for guest in self.guests.values():
             guest.close()
         self.documents.close()
@@ -112,7 +118,14 @@ class Estate:
                 disks = {slot_id(slot): guest.disks[slot_id(slot)] for slot in half.disks}
                 root = self._tracking(half.vm_id)
                 self.primaries[half.vm_id] = Primary(
-                    half.vm_id, root, disks, self.halves, self._works, self.client, guest.quiesced, guest.machine.host
+                    half.vm_id,
+                    root,
+                    disks,
+                    self.halves,
+                    self._works,
+                    self.client,
+                    functools.partial(at_rest, self.faults, guest),
+                    guest.machine.host,
                 )
             return self.primaries[half.vm_id]
 
@@ -127,20 +140,21 @@ class Estate:
     def client(self, half: Half) -> PeerClient:
         """Dials the peer of a half; new connections show the newest certificate."""
         found = self.documents.get(Association, half.association)
+        bucket = None if half.initial_done else self._stalling(half)
         if found and found.data_port:
-            return self.dial(half.peer_site, found.data_address, found.data_port)
-        return self.dial(half.peer_site, half.peer_address, half.peer_port)
+            return self.dial(half.peer_site, found.data_address, found.data_port, bucket)
+        return self.dial(half.peer_site, half.peer_address, half.peer_port, bucket)
 
-    def dial(self, site: str, address: str, port: int) -> PeerClient:
-        """Dials the data port of a site."""
+    def dial(self, site: str, address: str, port: int, bucket: TokenBucket | None = None) -> PeerClient:
+        """Dials the data port of a site; without `bucket` with the bandwidth of all that this site sends."""
         tls = self.context.tls.dialler(site)
-        return self.machinery.client(address, port, tls, self.bucket, self._links[site])
+        return self.machinery.client(address, port, tls, bucket or self.bucket, self._links[site])
 
     def configure(self, settings: SiteSettings) -> None:
         """Take over the site's own settings, durably."""
         self.documents.put("site", settings)
         self.settings = settings
-        self.bucket.rate = settings.bandwidth
+        self.bucket.rate = self.faults.slowed(settings.bandwidth)
 
     def refresh(self) -> None:
         """Read the data-centre file again. New VMs start; one that left is stopped, and its disks are kept.
@@ -195,6 +209,11 @@ class Estate:
             # It is made anew, and a map of changes would vouch for what was in it.
             self._try(machine.id, self.machinery.distrust, self._tracking(machine.id))
         return self.machinery.guest(machine, folder)
+
+    def _stalling(self, half: Half) -> TokenBucket:
+        size = sum(disk.size for disk in self.guests[half.vm_id].disks.values()) if half.vm_id in self.guests else 0
+        stalled = functools.partial(self.faults.on, Fault.INITIAL_REPLICATION_STUCK, half.vm_id)
+        return StallingBucket(self.bucket, stalled, size // 100)
 
     def _tracking(self, vm_id: str) -> Path:
         return self.context.data / "tracking" / vm_id
