@@ -16,6 +16,7 @@ from secondsite.agent.lab.table import Look, Row
 from secondsite.wire.facts import State
 
 _NOTHING: Mapping[str, bool] = MappingProxyType({})
+_NO_CHANGES: Mapping[str, object] = MappingProxyType({})
 
 
 class Halves:
@@ -74,16 +75,25 @@ class Halves:
                 moved = None
             else:
                 state, side = row.after or half.state, row.becomes or half.side
+                if row.becomes:
+                    # Lag is measured anew from the first point of the new term.
+                    changes["rpo_source_time"] = None
                 moved = self._put(msgspec.structs.replace(half, state=state, side=side, **changes))
         self._changed(vm_id)
         return moved
 
     def update(self, vm_id: str, **changes: object) -> None:
         """Note something that is no transition; nothing where the half is gone meanwhile."""
+        self.amend(vm_id, lambda _: changes)
+
+    def amend(self, vm_id: str, change: Callable[[Half], Mapping[str, object]]) -> None:
+        """Note what follows from the half as it is: nothing comes in between. `change` is quick; empty is no news."""
         with self._lock:
-            if vm_id not in self._halves:
+            half = self._halves.get(vm_id)
+            changes = change(half) if half else _NO_CHANGES
+            if half is None or not changes:
                 return
-            self._put(msgspec.structs.replace(self._halves[vm_id], **changes))
+            self._put(msgspec.structs.replace(half, **changes))
         self._changed(vm_id)
 
     def _put(self, half: Half) -> Half:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from secondsite.agent.lab import consistency, counters
+from secondsite.agent.lab import consistency, counters, rpo
 from secondsite.agent.lab.clock import LabClock
 from secondsite.agent.lab.engine import Consistency, Progress, RecoveryPoint
 from secondsite.agent.lab.health import Limits, Sight, Verdict, judge
@@ -100,6 +100,7 @@ def replica_fact(half: Half, files: Files, replica: Replica | None, clock: LabCl
         pending_bytes=0,
         cycles=half.cycles,
         test_vm=half.test_vm,
+        seconds_outside_rpo=rpo.told(half, now),
     )
 
 

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from secondsite import logs
-from secondsite.agent.lab import counters
+from secondsite.agent.lab import arrivals, rpo
 from secondsite.agent.lab.engine import Clone, EngineError, RecoveryPoint, Stopped, TokenBucket
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.halves import Halves
@@ -106,6 +106,8 @@ class ReplicaStore:
         half = self._halves.get(self.vm_id)
         if half and half.side == "Replica" and half.state == "WaitingForInitialReplication" and self.store.head:
             self._halves.step(self.vm_id, Event.INITIAL_DONE, initial_done=True)
+        points = self.store.points()
+        self._halves.amend(self.vm_id, lambda half: rpo.caught_up(half, points))
 
     def _committed(self, point: RecoveryPoint) -> None:
         """In the data port's thread, the point is durable: count it, and leave the rest to our own thread."""
@@ -118,24 +120,10 @@ class ReplicaStore:
 
     def _count(self, point: RecoveryPoint) -> None:
         half = self._halves.get(self.vm_id)
-        if half is None:
-            return
-        now = self._clock.now()
-        seconds = max(0.0, (point.durable_time - point.freeze_time).total_seconds())
-        window = counters.current(half.window, now, self._clock.monitoring_seconds)
-        interval = self._clock.scaled(half.settings.interval_seconds)
-        noted = {
-            "last_replication_time": point.durable_time,
-            "last_cycle_seconds": seconds,
-            "last_cycle_bytes": point.bytes,
-            "cycles": half.cycles + 1,
-        }
-        if half.state == "WaitingForInitialReplication":
-            noted |= {"initial_done": True, "initial_total_bytes": point.bytes}
-            self._halves.step(self.vm_id, Event.INITIAL_DONE, window=window, **noted)
+        if half and half.state == "WaitingForInitialReplication":
+            self._halves.step(self.vm_id, Event.INITIAL_DONE, **arrivals.noted(half, point, self._clock))
         else:
-            delivered = window.delivered(point.bytes, seconds, interval)
-            self._halves.update(self.vm_id, window=delivered, **noted)
+            self._halves.amend(self.vm_id, lambda half: arrivals.noted(half, point, self._clock))
 
     def _changed(self) -> None:
         self._works.announce(self.vm_id)

@@ -7,7 +7,7 @@ from typing import cast
 import msgspec
 
 from secondsite.agent.driver import Command
-from secondsite.agent.lab import counters, coverage, inventory
+from secondsite.agent.lab import counters, coverage, inventory, rpo
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.peer import EnableReplica, ReplicaEnabled
@@ -123,6 +123,7 @@ class TargetVerbs:
             )
             for plan in wish.adapters
         )
+        self._estate.halves.amend(command.vm_id, lambda half: rpo.settled(half, self._estate.clock.now()))
         self._estate.halves.step(command.vm_id, Event.CONFIGURE, adapters=adapters, settings=replication(wish.settings))
         return {}
 

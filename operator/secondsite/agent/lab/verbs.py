@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Protocol, cast
 
 from secondsite.agent.driver import Command
-from secondsite.agent.lab import counters
+from secondsite.agent.lab import counters, rpo
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.report import Reporter
@@ -60,6 +60,8 @@ class Verbs:
 
     def _update_settings(self, command: Command) -> Result:
         wish = cast("arguments.UpdateSettings", command.arguments)
+        # Another RPO target counts from here on.
+        self._estate.halves.amend(command.vm_id, lambda half: rpo.settled(half, self._estate.clock.now()))
         self._step(command.vm_id, Event.UPDATE_SETTINGS, settings=replication(wish.settings))
         return {}
 
