@@ -1,0 +1,364 @@
+"""The sending half of the engine in memory, by the contract of `ReplicationSource`: what it keeps, raises and resumes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from secondsite.agent.lab.engine import (
+    CompareResult,
+    CycleKind,
+    CycleResult,
+    EngineError,
+    HeadConflict,
+    MapNotTrusted,
+    PeerRefused,
+    Progress,
+    Quiesce,
+    StaleGeneration,
+    Stopped,
+    WaitingForMedia,
+)
+from secondsite.agent.lab.engine.primary.agreement import agreed, with_head
+from secondsite.agent.lab.engine.primary.quiesce import freeze_at_rest
+from secondsite.agent.lab.engine.primary.state import OpenState, SourceState, taken_up
+from secondsite.wire.peer import BLOCK_BYTES, CycleOpen, DiskPlan, HashBasis
+from support.lab_world.files import SiteFiles, TrackingFiles
+from support.lab_world.images import Image, Key, MemoryDisk
+from support.lab_world.life import Life
+from support.lab_world.wire import MemoryClient
+
+
+class MemoryTracking:
+    """Tracks the disks of one VM and replicates them, one cycle at a time."""
+
+    def __init__(
+        self,
+        files: SiteFiles,
+        life: Life,
+        root: Path,
+        vm_id: str,
+        disks: Mapping[str, MemoryDisk],
+        now: Callable[[], datetime],
+    ) -> None:
+        self.vm_id = vm_id
+        self.root = root
+        self.comparing: tuple[int, int] | None = None
+        self._life = life
+        self._files = files
+        self._disks = dict(disks)
+        self._now = now
+        sizes = {name: disk.size for name, disk in self._disks.items()}
+        fresh = SourceState(vm=vm_id, disks=sizes, generation=1, boot_id=str(files.boot))
+        found = files.tracking.get(root)
+        self._maps = found or TrackingFiles(fresh)
+        state = taken_up(found.state if found else None, fresh, root, whole=True)
+        files.tracking[root] = self._maps
+        self._save(state)
+        self._settle()
+        for disk in self._disks.values():
+            if disk.observer is not None:
+                raise EngineError(f"disk {disk.name} is replicated already; close that replication first")
+            disk.observer = self
+
+    def before_write(self, key: Key) -> None:
+        """A guest is about to write."""
+        self._maps.current.add(key)
+
+    @property
+    def state(self) -> SourceState:
+        """What is durably known."""
+        return self._maps.state
+
+    @property
+    def map_trusted(self) -> bool:
+        return self.state.trusted
+
+    @property
+    def head(self) -> str | None:
+        return self.state.head
+
+    @property
+    def common_point(self) -> str | None:
+        return self.state.common_point
+
+    @property
+    def open_cycle(self) -> OpenState | None:
+        return self.state.open
+
+    @property
+    def generation(self) -> int:
+        return self.state.generation
+
+    @property
+    def superseded_by(self) -> int | None:
+        return self.state.superseded_by
+
+    @property
+    def initial_done(self) -> bool:
+        return self.state.head is not None
+
+    def distrust(self) -> None:
+        """As after a crash of the host."""
+        self._change(trusted=False)
+
+    def begin_term(self, generation: int) -> None:
+        """Stay the primary in a newer generation."""
+        if generation < self.generation:
+            raise EngineError(f"VM {self.vm_id}: generation {generation} is older than ours, {self.generation}")
+        self._close_cycle()
+        self._change(generation=generation, superseded_by=None)
+
+    def abandon(self) -> None:
+        """Give up the open cycle; its blocks go into the next."""
+        self._close_cycle()
+
+    def progress(self) -> Progress:
+        """Numbers for people."""
+        opened, frozen, held = self.state.open, self._maps.frozen, self._maps.held
+        owed = set(list(frozen)[held:]) | self._maps.current
+        pending = len(owed) * BLOCK_BYTES
+        if opened is None:
+            return Progress(None, None, None, 0, 0, 0, 0, 0.0, pending)
+        total, acknowledged = len(frozen) * BLOCK_BYTES, held * BLOCK_BYTES
+        return Progress(
+            opened.cycle, opened.kind, opened.freeze_time, len(frozen), total, acknowledged, acknowledged, 0.0, pending
+        )
+
+    def run_cycle(
+        self, client: MemoryClient, *, stop: threading.Event | None = None, quiesce: Quiesce | None = None
+    ) -> CycleResult:
+        """One cycle, to its durable recovery point: the open one if there is one, else a fresh freeze."""
+        self._settle()
+        try:
+            return self._run_cycle(client, stop or threading.Event(), quiesce)
+        except StaleGeneration as refusal:
+            self._change(superseded_by=refusal.generation or self.generation + 1)
+            raise
+
+    def _run_cycle(self, client: MemoryClient, stop: threading.Event, quiesce: Quiesce | None) -> CycleResult:
+        self._expect_trusted()
+        self._expect_import(client)
+        started, resumed = self._now(), self.state.open is not None
+        if not resumed:
+            self._agree(client)
+        committed = self._begin(client, quiesce)
+        if committed is None:
+            self._close_cycle()
+            resumed, committed = False, self._begin(client, quiesce)
+        opened = self._expect_open()
+        if stop.is_set():
+            raise Stopped(f"VM {self.vm_id}: the cycle was stopped; the next run goes on with it")
+        if not committed:
+            self._send(client, opened, stop)
+        durable = client.commit(self.vm_id, opened.cycle)
+        size = len(self._maps.frozen)
+        self._life.act()
+        self._maps.frozen, self._maps.held = {}, 0
+        self._stand_on(opened)
+        seconds = (self._now() - started).total_seconds()
+        return CycleResult(
+            cycle=opened.cycle,
+            kind=opened.kind,
+            freeze_time=opened.freeze_time,
+            durable_time=durable,
+            blocks=size,
+            bytes=size * BLOCK_BYTES,
+            wire_bytes=size * BLOCK_BYTES,
+            seconds=seconds,
+            resumed=resumed,
+            consistency=opened.consistency,
+            quiesce_error=opened.quiesce_error,
+        )
+
+    def _expect_trusted(self) -> None:
+        if not self.state.trusted:
+            raise MapNotTrusted(f"VM {self.vm_id}: the host stopped without a clean close; resynchronize")
+
+    def _expect_import(self, client: MemoryClient) -> None:
+        opened = self.state.open
+        if opened is None or not opened.waits_for_media:
+            return
+        self._maps.held = len(self._maps.frozen)
+        if client.status(self.vm_id).head is None:
+            raise WaitingForMedia(f"VM {self.vm_id}: the initial copy was exported and is not imported yet")
+
+    def _expect_open(self) -> OpenState:
+        if self.state.open is None:
+            raise RuntimeError(f"VM {self.vm_id}: no cycle is open")
+        return self.state.open
+
+    def _agree(self, client: MemoryClient) -> None:
+        status = client.status(self.vm_id)
+        known = agreed(self.state, status)
+        if status.stale and status.head != known.compared:
+            stale = client.stale(self.vm_id)
+            if stale is None:
+                raise MapNotTrusted(f"VM {self.vm_id}: the replica does not know where it differs; compare")
+            self._maps.current |= stale
+        self._amend(agreed(self.state, status))
+
+    def _begin(self, client: MemoryClient, quiesce: Quiesce | None) -> bool | None:
+        """Whether the replica has committed the open cycle already; None: it can never be finished."""
+        opened = self.state.open or self._freeze(quiesce)
+        blocks = dict.fromkeys(self._disks, 0)
+        for disk, _ in self._maps.frozen:
+            blocks[disk] += 1
+        message = CycleOpen(
+            cycle=opened.cycle,
+            parent=opened.parent,
+            generation=self.generation,
+            freeze_time=opened.freeze_time,
+            kind=opened.kind,
+            consistency=opened.consistency,
+            disks={name: DiskPlan(size=disk.size, blocks=blocks[name]) for name, disk in self._disks.items()},
+        )
+        try:
+            have = client.open_cycle(self.vm_id, message)
+        except HeadConflict as conflict:
+            if conflict.head == opened.cycle:
+                return True
+            found = with_head(self.state, conflict.head)
+            if found is None:
+                raise
+            self._amend(found)
+            return self._begin(client, quiesce)
+        if have < self._maps.held:
+            return None
+        self._maps.held = have
+        return False
+
+    def _freeze(self, quiesce: Quiesce | None) -> OpenState:
+        kind = CycleKind.Initial if self.state.head is None else CycleKind.Delta
+        frozen: Image = {}
+
+        def freeze() -> datetime:
+            keys = set(self._maps.frozen) | self._maps.current
+            if kind is CycleKind.Initial:
+                keys |= {(name, block) for name, disk in self._disks.items() for block in disk.blocks}
+            frozen.update({key: self._disks[key[0]].blocks.get(key[1], 0) for key in sorted(keys)})
+            return self._now()
+
+        freeze_time, consistency, error = freeze_at_rest(freeze, quiesce)
+        self._files.cycles += 1
+        opened = OpenState(
+            cycle=f"{self._files.site}-{self._files.cycles}",
+            parent=self.state.head,
+            kind=kind,
+            freeze_time=freeze_time,
+            consistency=consistency,
+            quiesce_error=error,
+            blocks=len(frozen),
+        )
+        # As one: a kill before it leaves the maps as they were, for the freeze did not happen.
+        self._change(open=opened)
+        self._maps.frozen, self._maps.current, self._maps.held = frozen, set(), 0
+        return opened
+
+    def _send(self, client: MemoryClient, opened: OpenState, stop: threading.Event) -> None:
+        """In two halves, so that a link can break in the middle."""
+        items = list(self._maps.frozen.items())
+        middle = (self._maps.held + len(items) + 1) // 2
+        for end in (middle, len(items)):
+            if stop.is_set():
+                raise Stopped(f"VM {self.vm_id}: the cycle was stopped; the next run goes on with it")
+            if self._maps.held < end:
+                have = client.put(self.vm_id, opened.cycle, dict(items[self._maps.held : end]), self._maps.held)
+                self._life.act()
+                self._maps.held = have
+
+    def compare(
+        self,
+        client: MemoryClient,
+        *,
+        basis: HashBasis = HashBasis.Stored,
+        stop: threading.Event | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> CompareResult:
+        """Compare the disks with the replica's head: the way back where no map can tell."""
+        self._settle()
+        self._expect_import(client)
+        self._close_cycle()
+        status = client.status(self.vm_id)
+        if status.generation > self.generation:
+            self._change(superseded_by=status.generation)
+            raise StaleGeneration(status.generation, f"generation {self.generation} is over")
+        sizes = {name: disk.size for name, disk in self._disks.items()}
+        if status.head is not None and dict(status.disks) != sizes:
+            raise PeerRefused(409, "DiskSetChanged", f"disks {sizes} here, {dict(status.disks)} there: not comparable")
+        different = self._different(client, stop or threading.Event(), progress) if status.head else 0
+        head = status.head
+        self._change(head=head, compared=head, trusted=True, head_time=None, lineage=(), given_up=None)
+        return CompareResult(len(self._disks) * 8, different, 0.0)
+
+    def _different(
+        self, client: MemoryClient, stop: threading.Event, progress: Callable[[int, int], None] | None
+    ) -> int:
+        there = client.hashes(self.vm_id)
+        if stop.is_set():
+            raise Stopped(f"VM {self.vm_id}: the comparison was stopped")
+        here = {(name, block): value for name, disk in self._disks.items() for block, value in disk.blocks.items()}
+        different = {key for key in here | there if here.get(key, 0) != there.get(key, 0)}
+        if not (self.state.trusted and self.state.head is not None):
+            self._change(trusted=False)
+            self._maps.current, self._maps.frozen, self._maps.held = set(), {}, 0
+        self._maps.current |= different
+        if progress is not None:
+            progress(len(here), len(here))
+        return len(different)
+
+    def close(self) -> None:
+        """A clean stop."""
+        self._settle()
+        self._detach()
+        self._change(clean=True)
+
+    def discard(self) -> None:
+        """Stop tracking for good."""
+        self._detach()
+        self._life.act()
+        self._files.tracking.pop(self.root, None)
+
+    def _detach(self) -> None:
+        for disk in self._disks.values():
+            if disk.observer is self:
+                disk.observer = None
+
+    def _close_cycle(self) -> None:
+        self._settle()
+        if self.state.open is not None:
+            self._change(open=None, given_up=self.state.open.cycle)
+            self._maps.held = 0
+
+    def _settle(self) -> None:
+        """A kill between the release of the maps and the note of it."""
+        opened = self.state.open
+        if self.state.trusted and opened and opened.blocks is not None and len(self._maps.frozen) < opened.blocks:
+            self._maps.frozen, self._maps.held = {}, 0
+            self._stand_on(opened)
+
+    def _stand_on(self, cycle: OpenState) -> None:
+        self._change(
+            head=cycle.cycle,
+            head_time=cycle.freeze_time,
+            lineage=(),
+            open=None,
+            given_up=None,
+            superseded_by=None,
+            compared=None,
+        )
+
+    def _change(self, **changes: object) -> None:
+        self._amend(msgspec.structs.replace(self.state, **changes))
+
+    def _amend(self, state: SourceState) -> None:
+        if state is not self.state:
+            self._save(state)
+
+    def _save(self, state: SourceState) -> None:
+        self._life.act()
+        self._maps.state = state
