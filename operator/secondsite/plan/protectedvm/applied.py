@@ -6,7 +6,7 @@ from secondsite.api.protectedvm_status import ProtectedVMCondition
 from secondsite.plan.actions import Finding
 from secondsite.plan.conditions import finding, first, named
 from secondsite.plan.protectedvm import desired, replication
-from secondsite.plan.protectedvm.readiness import place
+from secondsite.plan.protectedvm.limits import place
 from secondsite.plan.protectedvm.view import View
 
 TYPE = ProtectedVMCondition.SETTINGS_APPLIED

@@ -6,8 +6,9 @@ from secondsite.api.protectedvm_status import ProtectedVMCondition
 from secondsite.plan.actions import Finding
 from secondsite.plan.conditions import finding, first, named
 from secondsite.plan.protectedvm import desired
-from secondsite.plan.protectedvm.readiness import place
+from secondsite.plan.protectedvm.limits import place
 from secondsite.plan.protectedvm.view import View
+from secondsite.wire.limits import explain
 
 TYPE = ProtectedVMCondition.COVERAGE_COMPLETE
 
@@ -41,11 +42,17 @@ def _missing(view: View) -> Finding | None:
     if machine is None or source is None:
         return None
     replicated = {desired.slot(disk) for disk in source.disks}
-    left = [disk for disk in desired.disks(view.picture.spec, machine) if desired.slot(disk) not in replicated]
+    wanted = desired.disks(view.picture.spec, machine)
+    left = {desired.slot(disk): disk for disk in wanted if desired.slot(disk) not in replicated}
+    never = [disk for disk in machine.disks if disk.unsupported and desired.slot(disk.slot) in left]
+    if never:
+        message, remedy = explain(never[0].unsupported)
+        text = f"Not replicated: {named(place(disk.slot) for disk in never)} cannot be: {message}. {remedy}"
+        return finding(TYPE, False, R.DISK_NOT_REPLICATED, text)
     if not left:
         return None
     message = (
-        f"{named(place(disk) for disk in left)} came later and cannot be added by this version: "
+        f"{named(place(disk) for disk in left.values())} came later and cannot be added by this version: "
         "delete this object and create it again, or add it to spec.excludedDisks."
     )
     return finding(TYPE, False, CommonReason.NOT_IMPLEMENTED, f"Not replicated: {message}")

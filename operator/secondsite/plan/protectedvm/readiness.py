@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator
 from secondsite.api.condition import CommonReason
 from secondsite.api.protectedvm_reasons import ProtectedVMReason as R
 from secondsite.plan.conditions import named
-from secondsite.plan.protectedvm import desired
+from secondsite.plan.protectedvm import desired, limits
 from secondsite.plan.protectedvm.picture import Picture
 from secondsite.plan.protectedvm.problems import Problem
-from secondsite.wire.facts import DiskSlot
 
 Check = Callable[[Picture], Iterator[Problem]]
 
@@ -54,10 +53,7 @@ def _machine(picture: Picture) -> Iterator[Problem]:
     if picture.world.rival:
         message = f"ProtectedVM '{picture.world.rival}' is older and protects the same VM"
         yield Problem(R.ALREADY_PROTECTED, message, "Delete one of the two.")
-    machine = picture.machine
-    if machine is not None and machine.unsupported:
-        message = f"VM {machine.name} cannot be replicated: {named(machine.unsupported)}"
-        yield Problem(R.VM_NOT_SUPPORTED, message, "Change the VM.", picture.site_names[0], machine.unsupported)
+    yield from limits.machine(picture)
 
 
 def _disks(picture: Picture) -> Iterator[Problem]:
@@ -71,10 +67,7 @@ def _disks(picture: Picture) -> Iterator[Problem]:
             f"spec.excludedDisks names {named(_place(*each) for each in missing)}, where VM {machine.name} has none"
         )
         yield Problem(CommonReason.SPEC_REFUSED, message, "Correct the place of the disk.", site)
-    for disk in machine.disks:
-        if disk.unsupported and desired.slot(disk.slot) not in excluded:
-            message = f"Disk {place(disk.slot)} of VM {machine.name} cannot be replicated: {disk.unsupported}"
-            yield Problem(R.VM_NOT_SUPPORTED, message, "Add it to spec.excludedDisks, or change the disk.", site)
+    yield from limits.disks(picture)
     if not there - excluded:
         message = f"VM {machine.name} has no disk that would be replicated"
         yield Problem(R.VM_NOT_SUPPORTED, message, "Leave at least one disk out of spec.excludedDisks.", site)
@@ -119,11 +112,6 @@ CHECKS: tuple[Check, ...] = (
     _adapters,
     _not_built,
 )
-
-
-def place(disk: DiskSlot) -> str:
-    """A disk's place as people write it."""
-    return _place(*desired.slot(disk))
 
 
 def _place(controller: str, number: int, location: int) -> str:
