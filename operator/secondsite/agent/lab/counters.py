@@ -91,6 +91,12 @@ def current(window: Window, now: datetime, length_seconds: float) -> Window:
     return window if window.start >= boundary else Window(start=boundary, followed=True)
 
 
+def turned(window: Window, now: datetime, length_seconds: float) -> dict[str, object]:
+    """What changes in a half whose window ended before `now`; nothing while it lasts."""
+    fresh = current(window, now, length_seconds)
+    return {} if fresh is window else {"window": fresh}
+
+
 def ended(before: Window, after: Window) -> bool:
     """Whether `after` took the place of `before` at a boundary. A reset of the statistics ends nothing."""
     return after.followed and after.start > before.start

@@ -23,6 +23,7 @@ from secondsite.agent.lab.fault_link import BreakableTLS
 from secondsite.agent.lab.faults import Fault, Faults
 from secondsite.agent.lab.guests import Guest, disk_id
 from secondsite.agent.lab.halves import Halves
+from secondsite.agent.lab.host_log import HostLog
 from secondsite.agent.lab.machinery import Machinery
 from secondsite.agent.lab.primary import Primary
 from secondsite.agent.lab.replicas import Replicas
@@ -67,7 +68,7 @@ class Estate:
         self.context = dataclasses.replace(context, tls=BreakableTLS(context.tls, self.faults))
         self.clock = clock = dataclasses.replace(clock, now=self.faults.now)
         self.machinery.now = clock.now
-        self.halves = Halves(self.documents, self._half_changed)
+        self.halves = Halves(self.documents, self._half_changed, HostLog(clock.now))
         self.settings = self.documents.get(SiteSettings, "site") or SiteSettings()
         self.bucket = TokenBucket(self.faults.slowed(self.settings.bandwidth))
         self.guests: dict[str, Guest] = {}

@@ -10,6 +10,7 @@ from types import MappingProxyType
 import msgspec
 
 from secondsite.agent.lab.events import Event
+from secondsite.agent.lab.host_log import HostLog
 from secondsite.agent.lab.refusals import require
 from secondsite.agent.lab.state import Documents, Half
 from secondsite.agent.lab.table import Look, Row
@@ -25,7 +26,8 @@ class Halves:
     `changed` is called after each change, outside of the lock.
     """
 
-    def __init__(self, documents: Documents, changed: Callable[[str], None]) -> None:
+    def __init__(self, documents: Documents, changed: Callable[[str], None], host_log: HostLog | None = None) -> None:
+        self.host_log = host_log or HostLog()
         self._documents = documents
         self._changed = changed
         self._lock = threading.RLock()
@@ -79,6 +81,7 @@ class Halves:
                     # Lag is measured anew from the first point of the new term.
                     changes["rpo_source_time"] = None
                 moved = self._put(msgspec.structs.replace(half, state=state, side=side, **changes))
+        self.host_log.moved(row, half, moved)
         self._changed(vm_id)
         return moved
 
@@ -93,7 +96,8 @@ class Halves:
             changes = change(half) if half else _NO_CHANGES
             if half is None or not changes:
                 return
-            self._put(msgspec.structs.replace(half, **changes))
+            after = self._put(msgspec.structs.replace(half, **changes))
+        self.host_log.counted(half, after)
         self._changed(vm_id)
 
     def _put(self, half: Half) -> Half:

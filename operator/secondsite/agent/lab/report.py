@@ -10,9 +10,12 @@ import msgspec
 
 from secondsite import logs
 from secondsite.agent.driver import Sink
-from secondsite.agent.lab import inventory
+from secondsite.agent.lab import counters, inventory
 from secondsite.agent.lab.engine import EngineError
 from secondsite.agent.lab.estate import Estate
+from secondsite.agent.lab.fault_inventory import disturbed
+from secondsite.agent.lab.fault_port import no_room
+from secondsite.agent.lab.faults import Fault
 from secondsite.agent.lab.machinery import Runner
 from secondsite.agent.lab.relation import Files, primary_fact, replica_fact
 from secondsite.agent.lab.state import Association, Replica, Reservation, TestNetwork, Tombstone
@@ -36,6 +39,7 @@ class Reporter:
         self._said: dict[str, Relation] = {}
         self._test_vms: dict[str, str] = {}
         self._machines: set[str] = set()
+        self._shown = False
         self._dirty: set[str] = set()
         self._news = threading.Condition()
         self._closing = False
@@ -79,12 +83,16 @@ class Reporter:
         """Publish VMs, networks, pools, test networks and the site; withdraw VMs that are no longer served."""
         with self._lock:
             estate = self._at
+            if self._shown and estate.faults.on(Fault.INVENTORY_STALE):
+                return
+            self._shown = True
             replicas = estate.documents.all(Replica)
             machines = inventory.machine_facts(estate.centre, estate.settings, estate.used_bytes())
             kept = [inventory.replica_fact(replica) for replica in replicas.values() if replica.disks]
-            for vm in (*machines, *kept):
+            listed = list(disturbed([*machines, *kept], estate.faults.on, estate.centre.hosts_of))
+            for vm in listed:
                 self.sink.publish(vm.id, vm)
-            named = {vm.id for vm in (*machines, *kept)}
+            named = {vm.id for vm in listed}
             for gone in self._machines - named:
                 self.sink.withdraw(facts.VM, gone)
             self._machines = named
@@ -93,7 +101,8 @@ class Reporter:
             self.pools()
             self.test_networks()
             site = inventory.site_fact(estate.centre, estate.settings, replicas.values())
-            self.sink.publish("site", site)
+            settling = estate.faults.on(Fault.VMMS_RESTART)
+            self.sink.publish("site", msgspec.structs.replace(site, state="Settling") if settling else site)
 
     def pools(self) -> None:
         """Publish the address pools."""
@@ -130,7 +139,9 @@ class Reporter:
     def compute(self, vm_id: str) -> Relation | None:
         """The relation of a VM as it stands now."""
         estate = self._at
-        half, now = estate.halves.get(vm_id), estate.clock.now()
+        now, window_seconds = estate.clock.now(), estate.clock.monitoring_seconds
+        estate.halves.amend(vm_id, lambda half: counters.turned(half.window, now, window_seconds))
+        half = estate.halves.get(vm_id)
         if half is None:
             return None
         if half.side == "Primary":
@@ -139,6 +150,7 @@ class Reporter:
         store = estate.replicas.get(vm_id)
         points = store.points() if store else []
         replica, full = estate.documents.get(Replica, vm_id), store.out_of_space if store else ""
+        full = full or no_room(estate.faults, vm_id)
         broken = "" if store else estate.replicas.unreadable.get(vm_id, "")
         return replica_fact(half, Files(points, full, broken), replica, estate.clock, now)
 
