@@ -18,13 +18,6 @@ from secondsite.wire.problems import Code, Refusal
 from support.lab import SETTINGS, LabPair, LabSite, make_pair, running_pair, until
 from support.lab_centres import DB, WEB, source_centre
 
-NOT_BUILT = (
-    Verb.EXPORT_INITIAL_REPLICATION,
-    Verb.IMPORT_INITIAL_REPLICATION,
-    Verb.RESYNCHRONIZE,
-    Verb.STOP_RESYNCHRONIZE,
-)
-
 
 @pytest.fixture
 async def pair(tmp_path: Path) -> AsyncIterator[LabPair]:
@@ -145,13 +138,6 @@ async def test_a_repeated_enable_without_a_look_is_a_conflict(pair: LabPair) -> 
         await pair.source.do(Verb.ENABLE_REPLICATION, WEB, pair.enable_arguments(1))
     assert refused.value.code is Code.STATE_CONFLICT
     assert pair.states() == ("Replicating", "Replicating")
-
-
-@pytest.mark.parametrize("verb", NOT_BUILT)
-async def test_what_is_not_built_says_so(pair: LabPair, verb: Verb) -> None:
-    with pytest.raises(Refusal) as refused:
-        await pair.source.do(verb, WEB)
-    assert refused.value.code is Code.NOT_IMPLEMENTED
 
 
 async def test_what_hyper_v_cannot_do_is_unsupported(pair: LabPair) -> None:

@@ -48,7 +48,8 @@ F = TypeVar("F", bound=AnyFact)
 
 OWNER = Owner(vault="vault", control_plane="cluster")
 ASSOCIATION = "production-recovery"
-SETTINGS = Settings(interval_seconds=30, retention_hours=24, rpo_target_seconds=90)
+# A resynchronization by itself would begin at some hours of the day only.
+SETTINGS = Settings(interval_seconds=30, retention_hours=24, rpo_target_seconds=90, auto_resynchronize=False)
 HURRY = 60.0
 DEADLINE_SECONDS = 20.0
 

@@ -6,12 +6,13 @@ import threading
 from collections.abc import Mapping
 
 from secondsite import logs
-from secondsite.agent.lab.engine import DataServer, PeerRefused, TargetStore
+from secondsite.agent.lab.engine import DataServer, PeerRefused, Post, TargetStore
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.fault_port import require_served
 from secondsite.agent.lab.peer import RELATIONS
 from secondsite.agent.lab.port import Enable, answer_enable, site_of
 from secondsite.agent.lab.report import Reporter
+from secondsite.agent.lab.resync_peer import RESYNCHRONIZATIONS, Listener
 from secondsite.agent.lab.state import Association, Half
 from secondsite.errors import SecondsiteError
 from secondsite.wire import inventory as facts
@@ -29,7 +30,10 @@ class Associations:
     def __init__(self, estate: Estate, reporter: Reporter, enable: Enable) -> None:
         self._estate = estate
         self._reporter = reporter
-        self._posts = {RELATIONS: answer_enable(enable)}
+        self._posts: dict[str, Post] = {
+            RELATIONS: answer_enable(enable),
+            RESYNCHRONIZATIONS: Listener(estate.halves),
+        }
         self._lock = threading.Lock()
         self._port: DataServer | None = None
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from secondsite.agent.lab import consistency, counters
+from secondsite.agent.lab import consistency, counters, triggers
 from secondsite.agent.lab.clock import LabClock
 from secondsite.agent.lab.engine import CycleResult
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.state import Half
+from secondsite.wire.facts import State
 
 
 class Failure(StrEnum):
@@ -26,13 +27,15 @@ class Failure(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """An event for a half, and what changes in it with the event."""
+    """An event for a half, and what changes in it with the event. No event: nothing but that."""
 
-    event: Event
+    event: Event | None
     changes: dict[str, object] = field(default_factory=dict)
 
 
-_SENDING = frozenset({"InitialReplicationInProgress", "Replicating"})
+_SENDING: frozenset[State] = frozenset(
+    {"InitialReplicationInProgress", "WaitingForInitialReplication", "Replicating", "WaitingForUpdateCompletion"}
+)
 _FINAL = {
     Failure.REFUSED: Event.CYCLE_REFUSED,
     Failure.FAILED_OVER: Event.PEER_FAILED_OVER,
@@ -47,14 +50,23 @@ def interval(half: Half, clock: LabClock) -> float:
 
 def pause(half: Half, clock: LabClock) -> float | None:
     """Seconds until the next cycle is due; None: none is, before news."""
-    if half.state not in _SENDING:
-        return None
-    between = interval(half, clock)
-    due = half.retry_time or (half.last_cycle_start and half.last_cycle_start + timedelta(seconds=between))
+    now, between = clock.now(), interval(half, clock)
+    due = _due(half, now, between)
     if due is None:
-        return 0
+        return None
     # A clock that was set back must not stop replication.
-    return max(0.0, min((due - clock.now()).total_seconds(), max(between, clock.retry.total_seconds())))
+    return max(0.0, min((due - now).total_seconds(), max(between, clock.retry.total_seconds())))
+
+
+def _due(half: Half, now: datetime, between: float) -> datetime | None:
+    if half.state in _SENDING:
+        return half.retry_time or (half.last_cycle_start + timedelta(seconds=between) if half.last_cycle_start else now)
+    if half.state == "Resynchronizing":
+        return half.retry_time or now
+    if half.state == "WaitingForStartResynchronize":
+        untold = half.retry_time or now if half.peer_resynchronizes else None
+        return min((time for time in (untold, triggers.start_due(half, now)) if time is not None), default=None)
+    return half.initial_start_time if half.state == "ReadyForInitialReplication" else None
 
 
 def delivered(half: Half, result: CycleResult, started: datetime, clock: LabClock) -> Outcome:
@@ -67,7 +79,9 @@ def delivered(half: Half, result: CycleResult, started: datetime, clock: LabCloc
         window = window.delivered(result.bytes, seconds, interval(half, clock))
     if result.quiesce_error is not None:
         window = window.not_quiesced()
-    first = {} if half.initial_done else {"initial_done": True, "initial_total_bytes": result.bytes}
+    # What was exported to media is more than the cycle that follows its import.
+    total = half.initial_total_bytes or result.bytes
+    first = {} if half.initial_done else {"initial_done": True, "initial_total_bytes": total}
     changes: dict[str, object] = {
         "window": window,
         "failures": 0,
@@ -79,20 +93,26 @@ def delivered(half: Half, result: CycleResult, started: datetime, clock: LabCloc
         "last_cycle_bytes": result.bytes,
         "cycles": half.cycles + 1,
     }
-    event = Event.CYCLE_DONE if half.initial_done else Event.INITIAL_DONE
-    return Outcome(event, changes | consistency.noted(result) | first)
+    return Outcome(_delivered(half), changes | consistency.noted(result) | first)
+
+
+def _delivered(half: Half) -> Event:
+    if half.state == "Resynchronizing":
+        return Event.RESYNC_DONE
+    if half.state == "WaitingForUpdateCompletion":
+        return Event.DISKS_CHANGED
+    return Event.CYCLE_DONE if half.initial_done else Event.INITIAL_DONE
 
 
 def failed(half: Half, error: str, failure: Failure, started: datetime, clock: LabClock) -> Outcome:
     """The cycle came to nothing; what it held is still owed."""
     now = clock.now()
     failures = half.failures + 1
-    exhausted = half.state != "Replicating" and failures > clock.knobs.initial_retries
-    event = _FINAL.get(failure) or (Event.RETRIES_EXHAUSTED if exhausted else Event.CYCLE_FAILED)
-    if half.state != "Replicating" and event in (Event.PEER_FAILED_OVER, Event.OUT_OF_BOUNDS):
-        event = Event.CYCLE_REFUSED
+    if half.state == "WaitingForStartResynchronize":
+        # Why it is needed stays on view; that the peer could not be told is tried again.
+        return Outcome(None, {"retry_time": now + clock.retry})
     return Outcome(
-        event,
+        _failed(half, failure, failures, clock),
         {
             "window": counters.current(half.window, now, clock.monitoring_seconds).failed(_kind(failure)),
             "failures": failures,
@@ -101,6 +121,23 @@ def failed(half: Half, error: str, failure: Failure, started: datetime, clock: L
             "last_cycle_start": started,
         },
     )
+
+
+def _failed(half: Half, failure: Failure, failures: int, clock: LabClock) -> Event | None:
+    """What a failure is to a half; None: nothing but one more failure."""
+    final = _FINAL.get(failure)
+    match half.state:
+        case "Replicating":
+            return final or Event.CYCLE_FAILED
+        case "Resynchronizing":
+            return Event.RESYNC_NEEDED if final else None
+        case "WaitingForUpdateCompletion":
+            return Event.DISKS_FAILED if final else None
+        case "InitialReplicationInProgress" if final:
+            return Event.CYCLE_REFUSED
+        case "InitialReplicationInProgress" if failures > clock.knobs.initial_retries:
+            return Event.RETRIES_EXHAUSTED
+    return Event.CYCLE_FAILED
 
 
 def _kind(failure: Failure) -> counters.Kind:

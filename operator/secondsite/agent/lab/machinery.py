@@ -6,10 +6,13 @@ import shutil
 import ssl
 import threading
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from secondsite.agent.lab import datacentre, engine
+from secondsite.agent.lab.clock import utc_now
+from secondsite.agent.lab.clone_disk import CloneDisk
 from secondsite.agent.lab.datacentre import DataCentre, Machine
 from secondsite.agent.lab.engine import (
     Authorize,
@@ -25,6 +28,8 @@ from secondsite.agent.lab.engine import (
     TargetStore,
     TokenBucket,
 )
+from secondsite.agent.lab.engine.media.manifest import Manifest
+from secondsite.agent.lab.engine.types import Told
 from secondsite.agent.lab.guests import Guest, disk_ids
 from secondsite.agent.lab.rounds import Rounds, ThreadedRounds
 from secondsite.agent.lab.socket import Answer, LabSocket
@@ -49,7 +54,9 @@ class Runner(Protocol):
 
 
 class Machinery:
-    """The real engine, on files, sockets and threads."""
+    """The real engine, on files, sockets and threads. `now` is the clock of the site, which may be wrong."""
+
+    now: Callable[[], datetime] = staticmethod(utc_now)
 
     def centre(self, path: Path) -> DataCentre:
         """What the data-centre file says. Raises SecondsiteError."""
@@ -75,6 +82,10 @@ class Machinery:
         """A VM that runs here."""
         return Guest(machine, folder)
 
+    def guest_on(self, clone: Clone, machine: Machine, folder: Path) -> Guest:
+        """A VM that runs from a clone. Disks that the clone has not are files in `folder`."""
+        return Guest(machine, folder, {name: CloneDisk(clone, name) for name in clone.disks})
+
     def has_disks(self, machine: Machine, folder: Path) -> bool:
         """Whether every disk of a VM is there; one that is not is made anew."""
         return all((folder / f"{name}.raw").exists() for name in disk_ids(machine))
@@ -93,11 +104,19 @@ class Machinery:
 
     def track(self, root: Path, vm_id: str, disks: Mapping[str, SourceDisk]) -> ReplicationSource:
         """The map of changes of a VM, made where there is none."""
-        return ReplicationSource(root, vm_id, disks)
+        return ReplicationSource(root, vm_id, disks, clock=self.now)
 
     def distrust(self, root: Path) -> None:
         """The map of changes, closed now, vouches for nothing any more."""
         ReplicationSource.distrust_at(root)
+
+    def export_initial(self, source: ReplicationSource, folder: Path, stop: threading.Event, told: Told) -> Manifest:
+        """See `engine.export_initial`."""
+        return engine.export_initial(source, folder, stop=stop, progress=told)
+
+    def import_initial(self, store: TargetStore, folder: Path, stop: threading.Event, told: Told) -> str:
+        """See `engine.import_initial`."""
+        return engine.import_initial(store, folder, stop=stop, progress=told)
 
     def is_stored(self, root: Path) -> bool:
         """Whether there is a replica."""
@@ -105,7 +124,7 @@ class Machinery:
 
     def store(self, root: Path, vm_id: str, committed: Committed, changed: Callable[[], None]) -> TargetStore:
         """The files of a replica, made where there are none."""
-        return TargetStore(root, vm_id, on_commit=committed, on_change=changed)
+        return TargetStore(root, vm_id, on_commit=committed, on_change=changed, clock=self.now)
 
     def remove_store(self, root: Path) -> None:
         """Remove a replica that cannot be opened."""
@@ -145,6 +164,11 @@ class Machinery:
         """What is left of a replica that became a primary; None where that did not happen."""
         return engine.promoted_away(store)
 
+    def failed_over(self, store: TargetStore) -> tuple[str, str, int] | None:
+        """Point, clone and generation of the failover that stands."""
+        promoted = store.promoted
+        return (promoted.point, promoted.clone, promoted.generation) if promoted else None
+
     def fail_over(self, store: TargetStore, point: str, clone: str, generation: int) -> Clone:
         """See `engine.fail_over`."""
         return engine.fail_over(store, point, clone, generation)
@@ -153,9 +177,15 @@ class Machinery:
         """See `engine.cancel_failover`."""
         engine.cancel_failover(store, clone)
 
+    def prepare_promotion(self, store: TargetStore) -> None:
+        """See `engine.prepare_promotion`."""
+        engine.prepare_promotion(store)
+
     def promote(self, store: TargetStore, tracking: Path, disks: Mapping[str, Path]) -> None:
-        """See `engine.promote`."""
-        engine.promote(store, tracking, disks)
+        """See `engine.promote`. Right after `prepare_promotion`."""
+        for path in disks.values():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        engine.promote(store, tracking, disks, prepared=True)
 
     def demote(self, source: ReplicationSource, store: Path, generation: int) -> None:
         """See `engine.demote`."""

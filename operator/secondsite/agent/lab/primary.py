@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from secondsite import logs
-from secondsite.agent.lab import consistency, cycles
-from secondsite.agent.lab.cycles import Failure
+from secondsite.agent.lab import cycles, log_watch, media, resync, returning, triggers, turns
 from secondsite.agent.lab.engine import (
     Compression,
     EngineError,
@@ -22,17 +23,29 @@ from secondsite.agent.lab.engine import (
     Quiesce,
     ReplicationSource,
     SourceDisk,
-    StaleGeneration,
     Stopped,
 )
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.halves import Halves
 from secondsite.agent.lab.state import Half
+from secondsite.agent.lab.table import find
+from secondsite.agent.lab.turns import Turn
 from secondsite.agent.lab.works import Works
+from secondsite.wire.facts import State
 
 _log = logs.get(__name__)
 
 Dial = Callable[[Half], PeerClient]
+Deed = Callable[[Turn], None]
+
+# What a turn does where it is no ordinary cycle.
+_DEEDS: dict[State, Deed] = {
+    "ReadyForInitialReplication": turns.begin_initial,
+    "InitialReplicationInProgress": returning.deliver_first,
+    "WaitingForInitialReplication": turns.await_media,
+    "WaitingForStartResynchronize": resync.stand_by,
+    "Resynchronizing": resync.resynchronize,
+}
 
 
 class Primary:
@@ -71,14 +84,23 @@ class Primary:
         self._stop = threading.Event()
         self._holds = 0
         self._closing = False
+        self._exported: tuple[int, int] | None = None
         if works.machinery.is_tracked(root):
             self.track()
             self._catch_up()
         works.rounds.add(self._key, self)
+        works.rounds.add(self._log_key, log_watch.LogWatch(self._half, self._look_at_log, self._clock))
 
     @property
     def _key(self) -> str:
         return f"primary {self.vm_id}"
+
+    @property
+    def _log_key(self) -> str:
+        return f"log {self.vm_id}"
+
+    def _half(self) -> Half | None:
+        return self._halves.get(self.vm_id)
 
     def track(self) -> None:
         """Begin to track changes; goes on with what is on the disk. Call it while the guest stands still."""
@@ -90,6 +112,7 @@ class Primary:
         """Look again: the half or its settings have changed."""
         self._set_compression()
         self._works.rounds.wake(self._key)
+        self._works.rounds.wake(self._log_key)
 
     def _set_compression(self) -> None:
         """By the setting as it is now, in a running cycle too: it may take hours."""
@@ -117,16 +140,48 @@ class Primary:
             self._source.abandon()
 
     def distrust(self) -> None:
-        """The host crashed: the map of changes is not to be trusted any more (table row 35)."""
+        """The host crashed: the map of changes is not to be trusted any more (table rows 35 and 47)."""
         with self.quiet():
-            if self._source:
+            half = self._half()
+            if half and self._source:
                 self._source.distrust()
-                self._halves.step(self.vm_id, Event.HOST_CRASHED, failure="")
+                resync.crashed(half, self._source, self._halves, self._works)
+
+    def touched_offline(self) -> None:
+        """A disk was changed while the VM was off: no map can tell where (row 14)."""
+        with self.quiet():
+            self._require_resync(triggers.Trigger.DISK_TOUCHED)
+
+    @contextmanager
+    def held(self) -> Iterator[tuple[Half, ReplicationSource]]:
+        """`quiet`, with the half and the source as they are. EngineError where the relation is over or not tracked."""
+        with self.quiet():
+            half, source = self._half(), self._source
+            if half is None or source is None:
+                raise EngineError(f"VM {self.vm_id}: changes are not tracked (any more)")
+            yield half, source
+
+    def act(self, deed: Deed) -> None:
+        """Do something in the caller's thread, as in a turn. Inside `held`; raises what the engine does."""
+        with self._news:
+            self._stop = threading.Event()
+        half, source = self._half(), self._source
+        if half and source:
+            self._act(half, source, deed)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Of the disks, in bytes, by their names."""
+        return {name: disk.size for name, disk in self._disks.items()}
 
     def progress(self) -> Progress | None:
-        """Of the open cycle; None before tracking began."""
+        """Of the open cycle, or of the export; None before tracking began."""
         with self._source_lock:
-            return self._source.progress() if self._source else None
+            found = self._source.progress() if self._source else None
+        if found is None or self._exported is None:
+            return found
+        done, total = self._exported
+        return dataclasses.replace(found, bytes_total=total, bytes_sent=done, bytes_acknowledged=done)
 
     def close(self, *, discard: bool = False) -> None:
         """Stop. `discard` forgets the tracking too: the relation is over."""
@@ -134,12 +189,23 @@ class Primary:
             self._closing = True
             self._stop.set()
         self._works.rounds.remove(self._key)
+        self._works.rounds.remove(self._log_key)
         with self._source_lock:
             source, self._source = self._source, None
         if source and discard:
             source.discard()
         elif source:
             source.close()
+
+    def retire(self, hand_over: Callable[[ReplicationSource], None]) -> None:
+        """Be a primary no more: `hand_over` takes the source, and closes it. Where it raises, all is as before."""
+        with self.held() as (_, source):
+            hand_over(source)
+            with self._source_lock:
+                self._source = None
+            self._closing = True
+        self._works.rounds.remove(self._key)
+        self._works.rounds.remove(self._log_key)
 
     def pause(self) -> float | None:
         """Seconds until the next cycle is due; None: not before news."""
@@ -157,7 +223,7 @@ class Primary:
             if half is None or self._source is None or cycles.pause(half, self._clock) != 0:
                 return
             try:
-                self._cycle(half, self._source)
+                self._turn(half, self._source)
             except Exception as error:  # noqa: BLE001 - the last line of defence of a relation
                 # Whatever it was, our store perhaps: a relation never stops trying, and never in silence.
                 _log.exception("replication cycle broke", vm=half.vm_name)
@@ -168,42 +234,65 @@ class Primary:
         half = self._halves.get(self.vm_id)
         if half is None or self._source is None:
             return
-        if not self._source.map_trusted and half.state != "WaitingForStartResynchronize":
-            self._halves.step(self.vm_id, Event.HOST_CRASHED)
-        elif self._source.initial_done and half.state == "InitialReplicationInProgress":
+        if not self._source.map_trusted:
+            # A comparison under way goes on: its bookmarks know whether the host stopped.
+            if half.state != "Resynchronizing":
+                resync.crashed(half, self._source, self._halves, self._works)
+        elif self._source.initial_done and half.state == "InitialReplicationInProgress" and half.generation == 1:
             self._halves.step(self.vm_id, Event.INITIAL_DONE, initial_done=True)
         # A restarted service tries at once; it does not wait out an old pause.
         self._halves.update(self.vm_id, retry_time=None)
 
-    def _cycle(self, half: Half, source: ReplicationSource) -> None:
+    def _turn(self, half: Half, source: ReplicationSource) -> None:
+        exporting = half.state == "InitialReplicationInProgress" and half.media
+        deed = self._export if exporting else _DEEDS.get(half.state, turns.deliver)
         started = self._clock.now()
-        quiesce = self._quiesce if consistency.wanted(half, self._clock, started) else None
-        self._client = self._dial(half)
-        self._set_compression()
         try:
-            result = source.run_cycle(self._client, stop=self._stop, quiesce=quiesce)
+            self._act(half, source, deed)
         except Stopped:
             return
         except (MapNotTrusted, HeadConflict) as error:
-            _log.warning("resynchronization required", vm=half.vm_name, error=str(error))
-            self._halves.step(self.vm_id, Event.RESYNC_NEEDED, failure=str(error))
+            self._require_resync(str(error))
         except (PeerRefused, LinkError, EngineError, OSError) as error:
             if not self._stop.is_set():
-                half = self._halves.get(self.vm_id) or half
-                outcome = cycles.failed(half, str(error), _failure(error), started, self._clock)
-                _log.warning("replication cycle failed", vm=half.vm_name, outcome=outcome.event.value, error=str(error))
-                self._halves.step(self.vm_id, outcome.event, **outcome.changes)
+                self._failed(self._halves.get(self.vm_id) or half, error, started)
+
+    def _act(self, half: Half, source: ReplicationSource, deed: Deed) -> None:
+        client = self._client = self._dial(half)
+        self._set_compression()
+        now = self._clock.now()
+        deed(Turn(half, source, client, self._halves, self._works, self._stop, self._quiesce, now))
+
+    def _export(self, turn: Turn) -> None:
+        def told(done: int, total: int) -> None:
+            self._exported = (done, total)
+
+        try:
+            media.export(turn, told)
+        finally:
+            self._exported = None
+
+    def _failed(self, half: Half, error: Exception, started: datetime) -> None:
+        outcome = cycles.failed(half, str(error), turns.kind_of(error), started, self._clock)
+        _log.warning("replication failed", vm=half.vm_name, state=half.state, outcome=outcome.event, error=str(error))
+        if outcome.event is None:
+            self._halves.update(self.vm_id, **outcome.changes)
+        elif outcome.event is Event.RESYNC_NEEDED:
+            self._require_resync(str(error), self._clock.now() + self._clock.retry)
         else:
-            if result.quiesce_error is not None:
-                _log.warning("the guest could not be quiesced", vm=half.vm_name, error=result.quiesce_error)
-            outcome = cycles.delivered(self._halves.get(self.vm_id) or half, result, started, self._clock)
             self._halves.step(self.vm_id, outcome.event, **outcome.changes)
 
+    def _look_at_log(self) -> None:
+        """In the watch's turn (rows 14, 19)."""
+        half = self._half()
+        with self._source_lock:
+            full = half and self._source and log_watch.full(half, self._source, self._clock)
+        if full:
+            with self.quiet():
+                self._require_resync(triggers.Trigger.LOG_FULL)
 
-def _failure(error: Exception) -> Failure:
-    """What kind of failure an error of the engine is."""
-    if isinstance(error, StaleGeneration):
-        return Failure.FAILED_OVER
-    if isinstance(error, PeerRefused):
-        return Failure.REFUSED if error.status < 500 else Failure.REPLICATION
-    return Failure.NETWORK if isinstance(error, LinkError) else Failure.REPLICATION
+    def _require_resync(self, why: str, retry: datetime | None = None) -> None:
+        """No cycle runs. Where no row lists it, it is found out when the map is needed."""
+        half, source = self._half(), self._source
+        if half and source and find(half.side, half.state, Event.RESYNC_NEEDED, half.look):
+            resync.required(half, source, self._halves, why, retry=retry)

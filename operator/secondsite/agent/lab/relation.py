@@ -11,10 +11,13 @@ from secondsite.agent.lab.clock import LabClock
 from secondsite.agent.lab.engine import Consistency, Progress, RecoveryPoint
 from secondsite.agent.lab.health import Limits, Sight, Verdict, judge
 from secondsite.agent.lab.state import Half, Replica
-from secondsite.wire.facts import Point, PointType, Relation
+from secondsite.wire.facts import Point, PointType, Relation, State
 from secondsite.wire.health import Reason
 from secondsite.wire.peer import CycleKind
 
+_UNKNOWN_PENDING: frozenset[State] = frozenset(
+    {"WaitingForStartResynchronize", "Resynchronizing", "ResynchronizeSuspended"}
+)
 _TYPES: dict[Consistency, PointType] = {
     Consistency.CrashConsistent: "CrashConsistent",
     Consistency.ApplicationConsistent: "AppConsistent",
@@ -60,11 +63,15 @@ def primary_fact(half: Half, progress: Progress | None, clock: LabClock, now: da
         disks=half.disks,
         last_replication_time=half.last_replication_time,
         last_cycle_seconds=half.last_cycle_seconds,
-        pending_bytes=progress.pending_bytes if progress else None,
+        # While no map can be trusted nobody knows what is unsent.
+        pending_bytes=progress.pending_bytes if progress and half.state not in _UNKNOWN_PENDING else None,
         initial_total_bytes=initial[0],
         initial_sent_bytes=initial[1],
         bytes_per_second=_rate(half, progress),
         cycles=half.cycles,
+        initial_start_time=half.initial_start_time,
+        resynchronize_start_time=half.resynchronize_start_time,
+        resynchronize_percent=half.resynchronize_percent,
     )
 
 

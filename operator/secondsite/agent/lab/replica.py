@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from secondsite import logs
 from secondsite.agent.lab import arrivals, rpo
-from secondsite.agent.lab.engine import Clone, EngineError, RecoveryPoint, Stopped, TokenBucket
-from secondsite.agent.lab.events import Event
+from secondsite.agent.lab.engine import Clone, EngineError, PointInUse, RecoveryPoint, Stopped, TokenBucket
+from secondsite.agent.lab.events import Effect, Event
 from secondsite.agent.lab.halves import Halves
+from secondsite.agent.lab.state import Half
 from secondsite.agent.lab.works import Works
+from secondsite.wire.agent import Capability
+from secondsite.wire.peer import CycleKind
 from secondsite.wire.problems import Refusal
 
 _log = logs.get(__name__)
@@ -101,12 +107,23 @@ class ReplicaStore:
         self._works.rounds.remove(self._key)
         self.store.discard()
 
+    @contextmanager
+    def standing_down(self) -> Iterator[None]:
+        """Inside, and after an end without an error, no turn of its own comes to the store."""
+        self._works.rounds.remove(self._key)
+        try:
+            yield
+        except BaseException:
+            self._works.rounds.add(self._key, self)
+            raise
+
     def _catch_up(self) -> None:
         """A point may have become durable without our noting it."""
-        half = self._halves.get(self.vm_id)
-        if half and half.side == "Replica" and half.state == "WaitingForInitialReplication" and self.store.head:
+        half, points = self._halves.get(self.vm_id), self.store.points()
+        # A former primary's disks are a point perhaps, but none that came.
+        came = bool(points) and points[-1].kind is not CycleKind.Seed
+        if half and half.side == "Replica" and half.state == "WaitingForInitialReplication" and came:
             self._halves.step(self.vm_id, Event.INITIAL_DONE, initial_done=True)
-        points = self.store.points()
         self._halves.amend(self.vm_id, lambda half: rpo.caught_up(half, points))
 
     def _committed(self, point: RecoveryPoint) -> None:
@@ -122,8 +139,19 @@ class ReplicaStore:
         half = self._halves.get(self.vm_id)
         if half and half.state == "WaitingForInitialReplication":
             self._halves.step(self.vm_id, Event.INITIAL_DONE, **arrivals.noted(half, point, self._clock))
+        elif half and half.state == "Resynchronizing":
+            self._resynchronized(half, point)
         else:
             self._halves.amend(self.vm_id, lambda half: arrivals.noted(half, point, self._clock))
+
+    def _resynchronized(self, half: Half, point: RecoveryPoint) -> None:
+        """The cycle that ends a resynchronization (row 18)."""
+        row = self._halves.require(self.vm_id, half.vm_name, Event.RESYNC_DONE)
+        keeps = Capability.RESYNC_KEEPS_RECOVERY_POINTS in self._works.capabilities
+        noted = arrivals.noted(half, point, self._clock)
+        if Effect.POINTS_DELETED in row.effects and not keeps:
+            noted = {**noted, "resynchronized_point": point.id}
+        self._halves.step(self.vm_id, Event.RESYNC_DONE, **noted)
 
     def _changed(self) -> None:
         self._works.announce(self.vm_id)
@@ -147,7 +175,11 @@ class ReplicaStore:
 
     def _thin_out(self) -> None:
         half = self._halves.get(self.vm_id)
-        if half is None or self._keep_every_cycle:
+        if half is None:
+            return
+        if half.resynchronized_point:
+            self._give_up_before(half.resynchronized_point)
+        if self._keep_every_cycle:
             return
         kept_for = self._clock.retention_seconds(half.settings.retention_hours)
         heard = self.store.heard_time
@@ -155,3 +187,17 @@ class ReplicaStore:
             # Not later: nothing may expire because the primary is silent, perhaps for ever, or our clock is ahead.
             now = min(self._clock.now(), heard)
             self.store.apply_retention(now, self._clock.point_spacing_seconds, kept_for)
+
+    def _give_up_before(self, point_id: str) -> None:
+        """Delete the points from before a resynchronization; one that a clone stands on goes when the clone has gone.
+
+        Where retention has taken the point itself, it has dealt with the older ones too.
+        """
+        points = self.store.points()
+        position = next((index for index, point in enumerate(points) if point.id == point_id), 0)
+        for point in points[:position]:
+            with contextlib.suppress(PointInUse):
+                self.store.merge(point.id)
+        left = {point.id for point in self.store.points()} & {point.id for point in points[:position]}
+        if not left:
+            self._halves.update(self.vm_id, resynchronized_point="")

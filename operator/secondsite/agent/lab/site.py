@@ -5,23 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from secondsite.agent.driver import SiteContext
-from secondsite.agent.lab import inventory
+from secondsite.agent.lab import counters, inventory
 from secondsite.agent.lab.answers import Answers
 from secondsite.agent.lab.associations import Associations
 from secondsite.agent.lab.clock import LabClock
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.machinery import Machinery
+from secondsite.agent.lab.media_verbs import MediaVerbs
 from secondsite.agent.lab.preflight import Preflight
 from secondsite.agent.lab.relation import point_fact
 from secondsite.agent.lab.report import Reporter
 from secondsite.agent.lab.resources import Resources
+from secondsite.agent.lab.resync_verbs import ResyncVerbs
 from secondsite.agent.lab.source_verbs import SourceVerbs
 from secondsite.agent.lab.state import Replica, SiteSettings
 from secondsite.agent.lab.target_verbs import TargetVerbs
 from secondsite.agent.lab.testfailover import TestFailovers
 from secondsite.agent.lab.verbs import Verbs
 from secondsite.wire.agent import Check, Settings
-from secondsite.wire.facts import Point
+from secondsite.wire.facts import Counters, Point
 from secondsite.wire.feed import VMDetail
 from secondsite.wire.inventory import VM
 from secondsite.wire.problems import Code, Refusal
@@ -50,7 +52,8 @@ class Site:
         self.associations = Associations(self.estate, self.reporter, self.target.peer_enabled)
         self.tests = TestFailovers(self.estate, self.resources)
         self.source = SourceVerbs(self.estate)
-        families = (self.source, self.target, self.tests)
+        later = (MediaVerbs(self.estate, self.source), ResyncVerbs(self.estate))
+        families = (self.source, self.target, self.tests, *later)
         self.verbs = Verbs(self.estate, self.reporter, families)
         self.preflight = Preflight(self.estate, self.associations)
         self.socket = self.estate.machinery.socket(context.data, Answers(self.estate))
@@ -86,7 +89,17 @@ class Site:
             raise Refusal(Code.NOT_FOUND, f"No VM {vm_id} at this site")
         store = self.estate.replicas.get(vm_id)
         free = store.free_bytes if store else None
-        return VMDetail(vm=vm, relation=relation, points=tuple(self.points(vm_id)), replica_free_bytes=free)
+        counted = self._counters(vm_id)
+        return VMDetail(
+            vm=vm, relation=relation, points=tuple(self.points(vm_id)), replica_free_bytes=free, counters=counted
+        )
+
+    def _counters(self, vm_id: str) -> Counters | None:
+        half, clock = self.estate.halves.get(vm_id), self.estate.clock
+        if half is None:
+            return None
+        interval = clock.scaled(half.settings.interval_seconds)
+        return counters.fact(half.window, interval, clock.now(), clock.monitoring_seconds)
 
     def _vm(self, vm_id: str) -> VM | None:
         replica = self.estate.documents.get(Replica, vm_id)

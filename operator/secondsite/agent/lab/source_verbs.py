@@ -106,7 +106,7 @@ class SourceVerbs:
     def suspend(self, command: Command) -> Result:
         """Suspend-VMReplication: changes are tracked, not sent."""
         half = self._half(command.vm_id, Event.SUSPEND)
-        if command.resumed and half.state == "Suspended":
+        if command.resumed and half.state in ("Suspended", "ResynchronizeSuspended"):
             return {}
         with self._primary(half).quiet():
             self._estate.halves.step(half.vm_id, Event.SUSPEND)
@@ -115,7 +115,7 @@ class SourceVerbs:
     def resume(self, command: Command) -> Result:
         """Resume-VMReplication: what is pending goes with the next cycle, which is due at once."""
         half = self._half(command.vm_id, Event.RESUME)
-        if command.resumed and half.state in ("Replicating", "InitialReplicationInProgress"):
+        if command.resumed and half.state in ("Replicating", "InitialReplicationInProgress", "Resynchronizing"):
             return {}
         with self._primary(half).quiet():
             self._estate.halves.step(
