@@ -9,8 +9,9 @@ from typing import cast
 import msgspec
 
 from secondsite.agent.driver import Command
-from secondsite.agent.lab import consistency, inventory
-from secondsite.agent.lab.engine import EngineError, RecoveryPoint, UnknownPoint
+from secondsite.agent.lab import inventory
+from secondsite.agent.lab.choice import choose
+from secondsite.agent.lab.engine import EngineError, UnknownPoint
 from secondsite.agent.lab.estate import Estate, slot_id
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.probe import Answer, probe
@@ -59,7 +60,7 @@ class TestFailovers:
         networks = {plan.adapter: self._resources.test_network(plan.network) for plan in wish.adapters}
         store, replica = self._store(half), self._replica(half.vm_id)
         for _ in range(_CHOICES):
-            point = _choose(half.vm_name, store.points(), wish)
+            point = choose(half.vm_name, store.points(), wish)
             test = TestVM(
                 id=inventory.make_test_vm_id(half.vm_id, wish.owner),
                 name=f"{half.vm_name} - Test",
@@ -73,7 +74,8 @@ class TestFailovers:
             # Its mark first: whatever a killed agent leaves half made is found, and cleaned up, by its owner.
             clone_id = _clone_id(wish.owner, point.id)
             self._drop_stale(half, store, clone_id)
-            self._estate.halves.update(half.vm_id, test_vm=test, test_adapters=adapters, clone_id=clone_id)
+            marks = {"test_vm": test, "test_adapters": adapters, "clone_id": clone_id}
+            self._estate.halves.update(half.vm_id, **marks, last_test_time=self._estate.clock.now())
             try:
                 self._clone(store, point.id, clone_id)
             except UnknownPoint:
@@ -163,38 +165,6 @@ class TestFailovers:
             finally:
                 clone.close()
         return probe(wish, evidence, connected=connected)
-
-
-def _choose(vm_name: str, points: list[RecoveryPoint], wish: arguments.StartTestFailover) -> RecoveryPoint:
-    """The recovery point that is asked for. Raises Refusal where there is none."""
-    quiesced = consistency.newest(points)
-    fitting = {
-        "Latest": points,
-        "LatestAppConsistent": [quiesced] if quiesced else [],
-        "At": [point for point in points if wish.time and point.freeze_time <= wish.time],
-        "Named": [point for point in points if wish.name in (point.id, point_fact(vm_name, point).name)],
-    }[wish.recovery_point]
-    if not fitting:
-        wanted = wish.name or (wish.time.isoformat() if wish.time else wish.recovery_point)
-        raise Refusal(
-            Code.NOT_FOUND,
-            f"{vm_name} has no recovery point for {wanted}; it has {len(points)}",
-            remedy="Choose one of the points that `GET /v1/vms` lists.",
-        )
-    if fitting[-1].damaged:
-        raise _damaged(vm_name, fitting[-1], points)
-    return fitting[-1]
-
-
-def _damaged(vm_name: str, point: RecoveryPoint, points: list[RecoveryPoint]) -> Refusal:
-    """A test of another point than was asked for would prove nothing: a person chooses."""
-    whole = [other for other in points if not other.damaged]
-    another = f"Name another point; the newest that is whole is {whole[-1].id}." if whole else "No point is whole."
-    return Refusal(
-        Code.NOT_FOUND,
-        f"Recovery point {point.id} of {vm_name} is damaged: {point.damage}",
-        remedy=f"{another} What the source still holds comes back with the next cycle.",
-    )
 
 
 def _log_disk(half: Half, disks: list[str]) -> str:
