@@ -8,38 +8,46 @@ from secondsite.plan.protectedvm.problems import Problem
 from secondsite.plan.protectedvm.protected import obstacles
 from secondsite.plan.protectedvm.view import View
 from secondsite.wire.facts import Relation
+from secondsite.wire.health import Reason
 
 _KEPT = 16
 _ACTIONS = {
     "Error": "Mend the cause at the site; replication is resumed by itself every few minutes.",
-    "WaitingForStartResynchronize": "Run Resume-VMReplication -Resynchronize at the source's host.",
+    "WaitingForStartResynchronize": (
+        "With resynchronization of mode Automatic it begins by itself inside the policy's window. To begin now, run "
+        "Resume-VMReplication -Resynchronize at the source's host."
+    ),
+    "Resynchronizing": "Wait for its end. The recovery points at the replica are those of before.",
+    "ResynchronizeSuspended": "Run Resume-VMReplication at the source's host: the comparison goes on where it stopped.",
+    "UpdateError": (
+        "Correct what the message names, then run Set-VMReplication with the disks to replicate at the source's host."
+    ),
     "Suspended": "Set spec.replication to Enabled to go on.",
 }
-_UNQUIESCED = "app-consistent-failed"
 # Reasons of a replica's health that have an error of their own: code, what to do.
-_STORED = {
-    "replica-unreadable": (
+_STORED: dict[str, tuple[str, str]] = {
+    Reason.REPLICA_UNREADABLE: (
         "ReplicaUnreadable",
         (
             "Stop the agent of the site, run `secondsite agent store repair` on its data folder, and start it again. "
             "Where that cannot mend it, disable and enable the protection."
         ),
     ),
-    "newest-point-damaged": (
+    Reason.NEWEST_POINT_DAMAGED: (
         "NewestPointDamaged",
         (
             "Check the storage at the site. What the source still holds comes back with the next cycle; until then a "
             "TestFailover of type Latest waits: name an older point. Where it stays, disable and enable the protection."
         ),
     ),
-    "points-damaged": (
+    Reason.POINTS_DAMAGED: (
         "PointsDamaged",
         (
             "Check the storage at the site. What the source still holds comes back with the next cycle; the rest stays "
             "until retention gives those points up. Newer points are whole."
         ),
     ),
-    "out-of-space": (
+    Reason.OUT_OF_SPACE: (
         "OutOfSpace",
         (
             "Free space on the replica's storage, or lower retentionHours in the policy. Every point is kept, and the "
@@ -97,7 +105,7 @@ def _stored(view: View) -> Iterator[Problem]:
         return
     reasons = set(half.health_reasons)
     if half.newest_point is not None and half.newest_point.damaged:
-        reasons.add("newest-point-damaged")
+        reasons.add(Reason.NEWEST_POINT_DAMAGED)
     for reason, (code, action) in _STORED.items():
         if reason in reasons:
             yield Problem(code, half.message or reason, action, site, (reason,))
@@ -106,9 +114,11 @@ def _stored(view: View) -> Iterator[Problem]:
 def _unquiesced(view: View) -> Iterator[Problem]:
     """Replication goes on, but what was asked for is not there: no condition says so."""
     half = view.source
-    if half is not None and _UNQUIESCED in half.health_reasons and half.health != "Critical":
+    if half is not None and Reason.APP_CONSISTENT_FAILED in half.health_reasons and half.health != "Critical":
         action = "See what the guest's VSS writers and integration services say; the next attempt comes by itself."
-        yield Problem("AppConsistentFailed", half.message, action, view.picture.site_names[0], (_UNQUIESCED,))
+        yield Problem(
+            "AppConsistentFailed", half.message, action, view.picture.site_names[0], (Reason.APP_CONSISTENT_FAILED,)
+        )
 
 
 def _action(half: Relation) -> str:

@@ -8,6 +8,7 @@ from secondsite.plan.conditions import first, named
 from secondsite.plan.observed import TestWorld
 from secondsite.plan.testfailover.course import Course
 from secondsite.wire.facts import Relation
+from secondsite.wire.health import Reason as HealthReason
 
 _USABLE = ("Replicating",)
 
@@ -96,7 +97,7 @@ def _latest_is_damaged(case: _Case) -> Obstacle | None:
 
 def _newest_damaged(replica: Relation) -> bool:
     point = replica.newest_point
-    return "newest-point-damaged" in replica.health_reasons or (point is not None and point.damaged)
+    return HealthReason.NEWEST_POINT_DAMAGED in replica.health_reasons or (point is not None and point.damaged)
 
 
 def _foreign_test_vm(case: _Case) -> Obstacle | None:
