@@ -14,6 +14,7 @@ from typing import TypeVar
 from secondsite import logs
 from secondsite.agent.driver import SiteContext
 from secondsite.agent.lab import datacentre
+from secondsite.agent.lab.changeover import Changeovers
 from secondsite.agent.lab.clock import LabClock
 from secondsite.agent.lab.engine import EngineError, Link, PeerClient, TokenBucket
 from secondsite.agent.lab.events import Event
@@ -25,7 +26,9 @@ from secondsite.agent.lab.guests import Guest, disk_id
 from secondsite.agent.lab.halves import Halves
 from secondsite.agent.lab.host_log import HostLog
 from secondsite.agent.lab.machinery import Machinery
+from secondsite.agent.lab.population import populated
 from secondsite.agent.lab.primary import Primary
+from secondsite.agent.lab.recovered import Recovered
 from secondsite.agent.lab.replicas import Replicas
 from secondsite.agent.lab.scrubber import Scrubber
 from secondsite.agent.lab.state import Association, Half, Replica, SiteSettings
@@ -76,22 +79,31 @@ class Estate:
         self.rounds = self.machinery.rounds(clock.knobs.maximum_active_transfers)
         self._works = Works(clock, self.machinery, self.rounds, changed, self.centre.offers)
         self.replicas = Replicas(context.data, self.halves, self._works, keep_every_cycle=keep_every_cycle)
+        self.changes = Changeovers(context.data, self.documents, self.halves, self.machinery, clock)
+        self.recovered = Recovered(self.changes, self.documents, self.halves, self.replicas, self.machinery)
+        self._listed = self.centre
         self._links: defaultdict[str, Link] = defaultdict(Link)
         self._changed = changed
         self._lock = threading.RLock()
         self._scrubber = Scrubber(self.replicas.all, clock, self.machinery.thread)
 
     def open(self) -> None:
-        """Disks, then tracking, then guests: no write escapes the map."""
+        """What a kill interrupted; then disks, then tracking, then guests: no write escapes the map."""
+        self.changes.finish()
+        self.repopulate()
+        stuck = self.changes.stuck
         for machine in self.centre.vms:
-            self.guests[machine.id] = self._guest(machine)
+            if machine.id not in stuck:
+                self.guests[machine.id] = self._guest(machine)
         for replica in self.documents.all(Replica).values():
-            if replica.disks:
+            if replica.disks and replica.vm_id not in stuck:
                 self.replicas.try_open(replica.vm_id)
         primaries = [half for half in self.halves.all() if half.side == "Primary"]
-        self._forget_tracking_but({half.vm_id for half in primaries})
+        self._forget_tracking_but({half.vm_id for half in primaries} | stuck)
         for half in primaries:
-            self._try(half.vm_id, self.open_primary, half)
+            if half.vm_id not in stuck:
+                self._try(half.vm_id, self.open_primary, half)
+        self.recovered.open()
         for guest in self.guests.values():
             guest.start()
         self._scrubber.start()
@@ -101,6 +113,7 @@ class Estate:
         self._scrubber.stop()
         for guest in self.guests.values():
             guest.stop()
+        self.recovered.close()
         for primary in list(self.primaries.values()):
             primary.close()
         self.replicas.close()
@@ -138,6 +151,45 @@ class Estate:
             primary.close(discard=True)
         self.machinery.forget(self._tracking(vm_id))
 
+    def repopulate(self) -> None:
+        """Look again which VMs are here, and which of them are on."""
+        with self._lock:
+            self.centre = populated(self._listed, self.changes.placements())
+
+    def power(self, vm_id: str, *, on: bool) -> None:
+        """Start or shut down a VM of this site. Raises KeyError, and EngineError where it cannot be shut down."""
+        guest = self.guests[vm_id]
+        if not on:
+            guest.shut_down()
+        self.changes.power(vm_id, on=on)
+        if on:
+            guest.turn_on()
+        self.repopulate()
+
+    def came_to_run(self, vm_id: str, half: Half | None) -> None:
+        """A change of roles brought the VM here: it goes on on its disks, tracked where it is replicated."""
+        self.repopulate()
+        machine = self.centre.machine(vm_id)
+        if machine is None:
+            raise EngineError(f"VM {vm_id} came to this site without its configuration")
+        guest = self._guest(machine)
+        with self._lock:
+            self.guests = self.guests | {vm_id: guest}
+        if half is not None:
+            self.open_primary(half)
+        guest.start()
+
+    def became_replica(self, vm_id: str) -> None:
+        """A change of roles took the VM away: its disks are the store of a replica by now."""
+        with self._lock:
+            self.primaries.pop(vm_id, None)
+            guest = self.guests.get(vm_id)
+            self.guests = {other: found for other, found in self.guests.items() if other != vm_id}
+        if guest:
+            guest.close()
+        self.repopulate()
+        self.replicas.open(vm_id)
+
     def client(self, half: Half) -> PeerClient:
         """Dials the peer of a half; new connections show the newest certificate."""
         found = self.documents.get(Association, half.association)
@@ -163,7 +215,8 @@ class Estate:
         One that left but is replicated runs on, and stays in the inventory: the first refresh after the end of its
         replication stops it. After a restart its relation is in Error, for then nobody knows its disks any more.
         """
-        centre = self.machinery.centre(self.path)
+        found = self.machinery.centre(self.path)
+        centre = populated(found, self.changes.placements())
         fresh = [machine for machine in centre.vms if machine.id not in self.guests]
         started = {machine.id: self._guest(machine) for machine in fresh}
         with self._lock:
@@ -172,7 +225,9 @@ class Estate:
             # A new one: others go through the old one meanwhile.
             listed = {vm_id: guest for vm_id, guest in self.guests.items() if vm_id not in left}
             self.guests = listed | kept | started
-            self.centre = centre.model_copy(update={"vms": (*centre.vms, *(guest.machine for guest in kept.values()))})
+            left_over = tuple(guest.machine for guest in kept.values())
+            self._listed = found.model_copy(update={"vms": (*found.vms, *left_over)})
+            self.centre = centre.model_copy(update={"vms": (*centre.vms, *left_over)})
         for guest in started.values():
             guest.start()
         for vm_id, guest in left.items():

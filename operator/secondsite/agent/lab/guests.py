@@ -132,15 +132,14 @@ class Guest:
 
         Raises QuiesceFailed, OSError or EngineError where its disks do not let it; then it is on as before.
         """
-        if self.machine.state != "Running":
-            return
-        self.stop()
-        try:
-            with self._lock:
-                self._settle()
-        except (OSError, EngineError):
-            self.start()
-            raise
+        if self.machine.state == "Running":
+            self.stop()
+            try:
+                with self._lock:
+                    self._settle()
+            except (OSError, EngineError):
+                self.start()
+                raise
         self._power("Off")
 
     def turn_off(self) -> None:

@@ -38,6 +38,8 @@ class EnableReplica(Message, frozen=True, kw_only=True):
     adapters: tuple[Adapter, ...]
     settings: Replication
     hurry: float
+    machine: str = ""
+    """The VM's configuration (`datacentre.Machine` as JSON): what a failover starts it with."""
 
 
 class ReplicaEnabled(Message, frozen=True, kw_only=True):

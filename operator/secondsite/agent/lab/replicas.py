@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from secondsite import logs
@@ -70,6 +71,14 @@ class Replicas:
                 self._works.machinery.remove_store(self.folder(vm_id))
             else:
                 store.discard()
+
+    def give_away(self, vm_id: str, promote: Callable[[ReplicaStore], None]) -> None:
+        """Make a replica something else: `promote` takes its store, and closes it. Where it raises, it stays ours."""
+        with self._lock:
+            store = self.open(vm_id)
+            with store.standing_down():
+                promote(store)
+            del self._stores[vm_id]
 
     def set_aside(self, vm_id: str) -> None:
         """Keep the files of an earlier replica out of the way of a new one: people asked to keep them."""

@@ -60,6 +60,7 @@ class SourceVerbs:
             adapters=inventory.adapters_of(self._estate.centre, machine),
             settings=settings,
             hurry=self._estate.clock.hurry,
+            machine=machine.model_dump_json(by_alias=True),
         )
         enabled = peer.enable(client, command.vm_id, message)
         now = self._estate.clock.now()

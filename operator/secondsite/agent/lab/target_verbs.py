@@ -87,6 +87,8 @@ class TargetVerbs:
             operating_system=message.operating_system,
             disks=tuple((disk.slot, disk.size) for disk in message.disks),
             adapters=message.adapters,
+            machine=message.machine,
+            home=False,
         )
         self._estate.replicas.set_aside(vm_id)
         self._estate.documents.put(vm_id, replica)
