@@ -10,6 +10,9 @@ from secondsite.wire.problems import Code, Refusal
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+# A pool of IPv6 may hold more than any number that JSON's readers agree on.
+_MOST = 2**53 - 1
+
 
 def choose(
     network: Network, subnets: Sequence[str], wished: Sequence[str], taken: Mapping[str, str], held: Collection[str]
@@ -17,42 +20,58 @@ def choose(
     """One address per wished subnet (CIDR), then the wished ones that lie in none of them.
 
     `taken` says who has which address (address to holder); `held` are the adapter's own from before, which it keeps.
-    Raises Refusal: InUse, PoolExhausted, NotFound.
+    Raises Refusal: InvalidRequest, InUse, PoolExhausted, NotFound.
     """
     chosen = [_wish(network, address, taken) for address in wished]
+    if len(set(chosen)) < len(chosen):
+        raise _invalid(f"An address of network {network.name} is wished twice: {', '.join(chosen)}")
     for cidr in subnets:
         subnet = _subnet(network, cidr)
-        if not any(within(address, cidr) for address in chosen):
-            chosen.append(_kept(held, cidr) or _free(network, subnet, taken, chosen))
+        if not any(within(address, subnet.cidr) for address in chosen):
+            chosen.append(_kept(held, subnet.cidr) or _free(network, subnet, taken, chosen))
     return chosen
 
 
 def free_count(pool: PoolRange, taken: Collection[str]) -> int:
     """How many addresses of a pool nobody holds."""
     start, end = ipaddress.ip_address(pool.start), ipaddress.ip_address(pool.end)
-    inside = sum(1 for address in taken if int(start) <= int(ipaddress.ip_address(address)) <= int(end))
-    return int(end) - int(start) + 1 - inside
+    parsed = (ipaddress.ip_address(address) for address in taken)
+    inside = sum(1 for address in parsed if address.version == start.version and int(start) <= int(address) <= int(end))
+    return min(int(end) - int(start) + 1 - inside, _MOST)
 
 
-def _wish(network: Network, address: str, taken: Mapping[str, str]) -> str:
-    canonical = str(ipaddress.ip_address(address))
-    if canonical in taken:
+def _wish(network: Network, text: str, taken: Mapping[str, str]) -> str:
+    try:
+        address = str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise _invalid(f"{text!r} is no address: {error}") from error
+    if address in taken:
+        raise _in_use(network, address, taken[address])
+    subnet = next((item for item in network.subnets if within(address, item.cidr)), None)
+    if subnet is None:
         raise Refusal(
-            Code.IN_USE,
-            f"Address {canonical} of network {network.name} is held by {taken[canonical]}",
-            remedy="Plan another address, or release that one.",
+            Code.NOT_FOUND,
+            f"Network {network.name} has no subnet with address {address}; it has {_names(network)}",
+            remedy="Plan an address in one of its subnets, or add the subnet in VMM and refresh the inventory.",
         )
-    if not any(within(canonical, subnet.cidr) for subnet in network.subnets):
-        raise Refusal(Code.NOT_FOUND, f"Network {network.name} has no subnet with address {canonical}")
-    return canonical
+    if address == subnet.gateway:
+        raise _in_use(network, address, "the gateway")
+    if not _is_host(address, subnet):
+        raise _invalid(f"{address} is the network or the broadcast address of {subnet.cidr}")
+    return address
 
 
-def _subnet(network: Network, cidr: str) -> Subnet:
+def _subnet(network: Network, text: str) -> Subnet:
+    try:
+        cidr = str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise _invalid(f"{text!r} is no subnet: {error}") from error
     found = next((subnet for subnet in network.subnets if subnet.cidr == cidr), None)
     if found is None:
         raise Refusal(
             Code.NOT_FOUND,
-            f"Network {network.name} has no subnet {cidr}; it has {', '.join(s.cidr for s in network.subnets)}",
+            f"Network {network.name} has no subnet {cidr}; it has {_names(network)}",
+            remedy="Correct the NetworkMapping, or add the subnet in VMM and refresh the inventory.",
         )
     return found
 
@@ -71,7 +90,7 @@ def _free(network: Network, subnet: Subnet, taken: Mapping[str, str], chosen: Se
     start, end = ipaddress.ip_address(subnet.pool.start), ipaddress.ip_address(subnet.pool.end)
     for number in range(int(start), int(end) + 1):
         address = str(_address(number, start))
-        if address not in taken and address not in chosen and address != subnet.gateway:
+        if address not in taken and address not in chosen and address != subnet.gateway and _is_host(address, subnet):
             return address
     raise Refusal(
         Code.POOL_EXHAUSTED,
@@ -80,9 +99,32 @@ def _free(network: Network, subnet: Subnet, taken: Mapping[str, str], chosen: Se
     )
 
 
+def _is_host(address: str, subnet: Subnet) -> bool:
+    """Not the subnet's own address and not its broadcast; a subnet of two or less has neither (RFC 3021, RFC 6164)."""
+    network = ipaddress.ip_network(subnet.cidr)
+    ends = (network.network_address, network.broadcast_address) if network.version == 4 else ()
+    return network.num_addresses <= 2 or ipaddress.ip_address(address) not in ends
+
+
 def _address(number: int, like: Address) -> Address:
     # By the integer alone a low IPv6 address would be taken for an IPv4 one.
     return type(like)(number)
+
+
+def _names(network: Network) -> str:
+    return ", ".join(subnet.cidr for subnet in network.subnets) or "none"
+
+
+def _invalid(detail: str) -> Refusal:
+    return Refusal(Code.INVALID_REQUEST, detail, remedy="Correct the plan's addresses.")
+
+
+def _in_use(network: Network, address: str, holder: str) -> Refusal:
+    return Refusal(
+        Code.IN_USE,
+        f"Address {address} of network {network.name} is held by {holder}",
+        remedy="Plan another address, or release that one.",
+    )
 
 
 def within(address: str, cidr: str) -> bool:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 
 from secondsite import logs
+from secondsite.agent.lab.association_checks import data_host, in_use, require_possible, require_unused
 from secondsite.agent.lab.engine import DataServer, PeerRefused, Post, TargetStore
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.fault_port import require_served
@@ -35,6 +36,7 @@ class Associations:
             RESYNCHRONIZATIONS: Listener(estate.halves),
         }
         self._lock = threading.Lock()
+        self._changes = threading.Lock()
         self._port: DataServer | None = None
 
     @property
@@ -65,11 +67,19 @@ class Associations:
 
     def put(self, id_: str, wish: AssociationWish) -> Endpoint | None:
         """Prepare one side; at the target the answer is where it takes data. Raises Refusal."""
-        self._check(id_, wish)
+        # Two policies that wish different ports at once: only one of them finds the other there.
+        with self._changes:
+            return self._put(id_, wish)
+
+    def _put(self, id_: str, wish: AssociationWish) -> Endpoint | None:
+        known = self.all()
+        before = known.pop(id_, None)
+        require_possible(self._estate.centre, self._estate.clock.hurry, known.values(), id_, wish)
+        require_unused(before, wish, self._users(id_))
         endpoint = wish.endpoint
         if wish.role == "Target":
             self._listen(wish.port)
-            host = self._estate.centre.hosts_of(wish.cloud)[0]
+            host = data_host(self._estate.centre, wish.cloud)
             endpoint = Endpoint(host=host, address=self._estate.context.address, port=wish.port)
         document = Association(
             id=id_,
@@ -87,46 +97,24 @@ class Associations:
         )
         self._estate.documents.put(id_, document)
         self._reporter.association(document)
+        self._close_unused()
         return endpoint if wish.role == "Target" else None
 
     def remove(self, id_: str) -> None:
         """Raises Refusal while a relation uses it."""
-        users = [half.vm_name for half in self._estate.halves.all() if half.association == id_]
-        if users:
-            raise Refusal(
-                Code.IN_USE,
-                f"Association {id_} is used by the replication of {', '.join(sorted(users))}",
-                remedy="Disable their replication first.",
-            )
-        self._estate.documents.remove(Association, id_)
-        self._reporter.sink.withdraw(facts.Association, id_)
+        with self._changes:
+            if users := self._users(id_):
+                raise in_use(id_, users)
+            self._estate.documents.remove(Association, id_)
+            self._reporter.sink.withdraw(facts.Association, id_)
+            self._close_unused()
+
+    def _users(self, id_: str) -> list[str]:
+        return [half.vm_name for half in self._estate.halves.all() if half.association == id_]
+
+    def _close_unused(self) -> None:
         if not any(item.role == "Target" for item in self.all().values()):
             self.close()
-
-    def _check(self, id_: str, wish: AssociationWish) -> None:
-        centre = self._estate.centre
-        if not centre.hosts_of(wish.cloud):
-            clouds = ", ".join(cloud.name for cloud in centre.clouds)
-            raise Refusal(Code.NOT_FOUND, f"No cloud {wish.cloud} at this site; it has {clouds}")
-        if wish.hurry != self._estate.clock.hurry:
-            raise Refusal(
-                Code.INVALID_REQUEST,
-                f"The peer {wish.peer_site} hurries by {wish.hurry:g}, this lab by {self._estate.clock.hurry:g}",
-                remedy="Start both lab agents with the same --hurry.",
-            )
-        classes = {item.classification for item in centre.storage}
-        mine = [pair.target if wish.role == "Target" else pair.source for pair in wish.storage]
-        missing = sorted({name for name in mine if name not in classes})
-        if missing:
-            raise Refusal(Code.NOT_FOUND, f"No storage classification {', '.join(missing)} at this site")
-        others = [item for key, item in self.all().items() if key != id_ and item.role == "Target" == wish.role]
-        taken = next((item for item in others if item.port != wish.port), None)
-        if taken:
-            raise Refusal(
-                Code.TRANSPORT_CONFLICT,
-                f"Port {wish.port} is wished, but association {taken.id} has this host take data at {taken.port}",
-                remedy="Give both policies the same port.",
-            )
 
     def _listen(self, port: int) -> None:
         with self._lock:

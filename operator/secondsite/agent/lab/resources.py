@@ -39,22 +39,40 @@ class Resources:
 
     def release(self, vm_id: str, adapter: str) -> None:
         """Give them back; nothing reserved is no error."""
-        self._estate.documents.remove(Reservation, _key(vm_id, adapter))
+        with self._lock:
+            self._estate.documents.remove(Reservation, _key(vm_id, adapter))
         self._reporter.pools()
 
     def make_test_network(self, id_: str, wish: TestNetworkWish) -> None:
-        """Raises Refusal where another test's network, or a real one, has the name."""
-        others = {item.name for key, item in self._estate.documents.all(TestNetwork).items() if key != id_}
-        if wish.name in others | {item.name for item in self._estate.centre.networks}:
-            raise Refusal(Code.IN_USE, f"There is another network named {wish.name}", remedy="Choose another name.")
-        self._estate.documents.put(id_, TestNetwork(id_, wish.name))
+        """Raises Refusal where another test's network, or a real one, has the name, or where test VMs are on it.
+
+        A real one that came later by the same name changes nothing for a network that is there already.
+        """
+        with self._lock:
+            known = self._estate.documents.all(TestNetwork)
+            before = known.get(id_)
+            if before is None or before.name != wish.name:
+                others = {item.name for key, item in known.items() if key != id_}
+                if wish.name in others | {item.name for item in self._estate.centre.networks}:
+                    raise Refusal(
+                        Code.IN_USE, f"There is another network named {wish.name}", remedy="Choose another name."
+                    )
+                if before:
+                    self._require_empty(before)
+                self._estate.documents.put(id_, TestNetwork(id_, wish.name))
         self._reporter.test_networks()
 
     def remove_test_network(self, id_: str) -> None:
         """Raises Refusal while a test VM is on it."""
-        network = self._estate.documents.get(TestNetwork, id_)
-        if network is None:
-            return
+        with self._lock:
+            network = self._estate.documents.get(TestNetwork, id_)
+            if network is None:
+                return
+            self._require_empty(network)
+            self._estate.documents.remove(TestNetwork, id_)
+        self._reporter.sink.withdraw(facts.TestNetwork, id_)
+
+    def _require_empty(self, network: TestNetwork) -> None:
         vms = inventory.test_network_vms(network.name, self._estate.halves.all())
         if vms:
             raise Refusal(
@@ -62,8 +80,6 @@ class Resources:
                 f"Test network {network.name} still has {len(vms)} test VMs on it",
                 remedy="Stop their test failover first.",
             )
-        self._estate.documents.remove(TestNetwork, id_)
-        self._reporter.sink.withdraw(facts.TestNetwork, id_)
 
     def leave_tombstone(self, id_: str, wish: TombstoneWish) -> None:
         """Remember what a deletion still owes here."""
@@ -81,7 +97,11 @@ class Resources:
         found = next((item for item in self._estate.centre.networks if item.name == name), None)
         if found is None:
             names = ", ".join(item.name for item in self._estate.centre.networks)
-            raise Refusal(Code.NOT_FOUND, f"No VM network {name} at this site; it has {names}")
+            raise Refusal(
+                Code.NOT_FOUND,
+                f"No VM network {name} at this site; it has {names}",
+                remedy="Correct the NetworkMapping, or create the network in VMM and refresh the inventory.",
+            )
         return found
 
     def test_network(self, name: str) -> str:
