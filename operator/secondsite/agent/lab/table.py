@@ -95,6 +95,7 @@ _DELIVERING = _on(_IR, _OK, "Suspended", "Error")
 _PRIMARY = _on(_READY, _WAITING, _PREPARED, _UPDATING, "UpdateError", *_DELIVERING, *_RESYNCS)
 _TAKING = _on(_WAITING, _OK, "Suspended", _RESYNC)
 _RECOVERED = _on(_FAILED_OVER, _COMMITTED)
+_REPLICA = _TAKING | _RECOVERED | _on(_FAILING_OVER)
 
 TABLE: tuple[Row, ...] = (
     Row(1, "None", _NO_RELATION, Event.ENABLE, _READY),
@@ -155,7 +156,8 @@ TABLE: tuple[Row, ...] = (
         events="29242",
     ),
     Row(21, "Replica", _on(_OK), Event.START_TEST, guard=Guard.NO_TEST_VM),
-    Row(22, "Replica", _TAKING, Event.STOP_TEST),
+    # A failover leaves the test VM; without this row nobody could clean it up.
+    Row(22, "Replica", _TAKING | _RECOVERED, Event.STOP_TEST),
     Row(23, "Primary", _on(_OK), Event.PREPARE_FAILOVER, _PREPARED, Guard.VM_OFF, _does(Effect.LAST_DELTA)),
     Row(24, "Primary", _on(_PREPARED), Event.CANCEL_FAILOVER, _OK),
     Row(
@@ -203,8 +205,16 @@ TABLE: tuple[Row, ...] = (
     Row(33, "Primary", _PRIMARY, Event.DISABLE, "Disabled"),
     Row(33, "Replica", _TAKING | _RECOVERED, Event.DISABLE, "Disabled", Guard.NO_TEST_VM),
     Row(34, "Primary", _PRIMARY, Event.SERVICE_RESTARTED),
-    Row(34, "Replica", _TAKING | _RECOVERED, Event.SERVICE_RESTARTED),
-    Row(35, "Primary", _DELIVERING, Event.HOST_CRASHED, _RESYNC_WANTED, Guard.CANNOT_SCAN),
+    Row(34, "Replica", _REPLICA, Event.SERVICE_RESTARTED),
+    Row(
+        35,
+        "Primary",
+        _DELIVERING,
+        Event.HOST_CRASHED,
+        _RESYNC_WANTED,
+        Guard.CANNOT_SCAN,
+        _does(Effect.TRACKING_STOPS),
+    ),
     Row(36, "Primary", _on(_OK, "UpdateError"), Event.CHANGE_DISKS, _UPDATING),
     Row(36, "Primary", _on(_UPDATING), Event.DISKS_CHANGED, _OK),
     Row(36, "Primary", _on(_UPDATING), Event.DISKS_FAILED, "UpdateError"),
@@ -216,7 +226,7 @@ TABLE: tuple[Row, ...] = (
     Row(43, "Primary", _on(_OK), Event.SYNCHRONIZE),
     Row(44, "Primary", _PRIMARY, Event.RESET_STATISTICS),
     Row(44, "Replica", _TAKING, Event.RESET_STATISTICS),
-    Row(45, "Replica", _TAKING, Event.CHECK_TEST),
+    Row(45, "Replica", _TAKING | _RECOVERED, Event.CHECK_TEST),
     Row(46, "None", _NO_RELATION, Event.DISABLE),
     Row(46, "None", _NO_RELATION, Event.REMOVE_REPLICA),
     Row(46, "None", _NO_RELATION, Event.STOP_TEST),
