@@ -143,7 +143,7 @@ class SourceVerbs:
 
     def _half(self, vm_id: str, event: Event) -> Half:
         half = self._estate.halves.get(vm_id)
-        if half is None:
+        if half is None or half.side != "Primary":
             self._estate.halves.require(vm_id, vm_id, event)
             raise Refusal(Code.NOT_FOUND, f"VM {vm_id} is not replicated from this site")
         return half
