@@ -73,6 +73,9 @@ class MemoryDriver:
     async def stop(self) -> None:
         self.stopped = True
 
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
     def settled(self) -> bool:
         return self.is_settled
 

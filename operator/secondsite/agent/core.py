@@ -124,7 +124,7 @@ class Agent:
             capabilities=tuple(sorted(self.driver.capabilities)),
             registered=self.identity.registered,
             key_fingerprint=self.identity.key_fingerprint,
-            time=datetime.now(UTC),
+            time=self.driver.now(),
             hurry=self.driver.hurry,
             fence=self.fences.highest,
             operations_begun=self.operations.begun,

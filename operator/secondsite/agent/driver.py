@@ -93,6 +93,9 @@ class Driver(Protocol):
     async def stop(self) -> None:
         """End cleanly: nothing acknowledged is lost."""
 
+    def now(self) -> datetime:
+        """The site's own clock (UTC, aware), by which its facts are dated: the operator derives the skew from it."""
+
     def settled(self) -> bool:
         """False while relations cannot be read yet (the VMMS restarts): the agent then gives no whole answer."""
 

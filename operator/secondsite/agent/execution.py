@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -64,7 +64,7 @@ async def carry_out(driver: Driver, command: Command, given_up: asyncio.Future[s
     if command.resumed and command.verb == Verb.CHECK_TEST_VM:
         return End("Interrupted", message="The agent was restarted during the check; its outcome is unknown.")
     work = asyncio.create_task(_work(driver, command))
-    left = max(0.0, (command.deadline - datetime.now(UTC)).total_seconds())
+    left = max(0.0, (command.deadline - driver.now()).total_seconds())
     waited_for: set[asyncio.Future[Any]] = {work, given_up}
     try:
         await asyncio.wait(waited_for, timeout=left, return_when=asyncio.FIRST_COMPLETED)

@@ -7,7 +7,7 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -145,7 +145,7 @@ class Operations:
 
     def _begin(self, key: str, request: OperationRequest) -> _Live:
         check_admission(request, self._driver, self._ledgers.of(request.vm_id), self._in_the_way(request))
-        record = records.new(key, request, datetime.now(UTC))
+        record = records.new(key, request, self._driver.now())
         # Nothing was awaited since the checks, so the VM is still free; from here it is taken.
         stored = asyncio.ensure_future(self._store.run(lambda connection: records.begin(connection, record)))
         live = self._enter(record, stored)
@@ -207,12 +207,12 @@ class Operations:
         self._feed.publish(Operation, fact.key, fact)
 
     async def _finish(self, live: _Live, end: End) -> None:
-        fact = end.of(live.record.fact, datetime.now(UTC))
+        fact = end.of(live.record.fact, self._driver.now())
         try:
             await self._book(replace(live.record, fact=fact))
         except Exception as error:  # noqa: BLE001 - as above; what the store lacks, the next start takes up again
             _log.exception("the end of an operation cannot be booked", key=fact.key, verb=fact.verb, state=fact.state)
-            fact = End.unexpected("Booking its end", error).of(fact, datetime.now(UTC))
+            fact = End.unexpected("Booking its end", error).of(fact, self._driver.now())
         live.record = replace(live.record, fact=fact)
         if end.left is not None:
             self._leave(live.record, end.left)

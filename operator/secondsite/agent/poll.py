@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
 from secondsite.agent.changes import Feed, Page
+from secondsite.trust.certificates import utc_now
 from secondsite.wire.feed import SiteEntry
 from secondsite.wire.inventory import Site
 
@@ -22,12 +23,18 @@ _SETTLING_TICK_SECONDS = 0.1
 
 
 async def poll(
-    feed: Feed, cursor: str, wait: float, *, settled: Callable[[], bool], closing: Callable[[], bool]
+    feed: Feed,
+    cursor: str,
+    wait: float,
+    *,
+    settled: Callable[[], bool],
+    closing: Callable[[], bool],
+    now: Callable[[], datetime] = utc_now,
 ) -> bytes:
     """One page of the feed as JSON.
 
     Waits up to `wait` seconds (60 at most) while there is no news, or while everything is asked for and the site
-    cannot say everything yet. `closing` ends the waiting; `feed.rouse()` makes it be asked.
+    cannot say everything yet. `closing` ends the waiting; `feed.rouse()` makes it be asked. `now` is the site's clock.
     """
     deadline = time.monotonic() + min(wait, LONGEST_WAIT_SECONDS)
     news, lingered = asyncio.Event(), False
@@ -39,10 +46,10 @@ async def poll(
             left = 0.0 if closing() else deadline - time.monotonic()
             if page.whole and not ready:
                 if left <= 0:
-                    return _settling(feed)
+                    return _settling(feed, now())
                 await _news_within(news, min(left, _SETTLING_TICK_SECONDS))
             elif page.whole or page.more or left <= 0 or (page.entries and lingered):
-                return _encode(feed, page)
+                return _encode(feed, page, now())
             elif page.entries:
                 lingered = True
                 await asyncio.sleep(min(left, max(0.0, page.entries[0].since + LINGER_SECONDS - time.monotonic())))
@@ -57,18 +64,18 @@ async def _news_within(news: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(news.wait(), seconds)
 
 
-def _settling(feed: Feed) -> bytes:
+def _settling(feed: Feed, now: datetime) -> bytes:
     known = feed.fact(Site, "site")
     site = msgspec.structs.replace(known if isinstance(known, Site) else Site(state="Settling"), state="Settling")
     entry = msgspec.json.encode(SiteEntry(id="site", revision=feed.revision, facts=site))
-    return _join(feed, Page("", whole=False, begins=False, more=False, entries=[]), [entry], settling=True)
+    return _join(feed, Page("", whole=False, begins=False, more=False, entries=[]), [entry], now, settling=True)
 
 
-def _encode(feed: Feed, page: Page) -> bytes:
-    return _join(feed, page, [kept.body for kept in page.entries], settling=False)
+def _encode(feed: Feed, page: Page, now: datetime) -> bytes:
+    return _join(feed, page, [kept.body for kept in page.entries], now, settling=False)
 
 
-def _join(feed: Feed, page: Page, entries: list[bytes], *, settling: bool) -> bytes:
+def _join(feed: Feed, page: Page, entries: list[bytes], now: datetime, *, settling: bool) -> bytes:
     # Joining what is serialised already costs a twentieth of encoding the page anew.
     head = msgspec.json.encode(
         {
@@ -77,7 +84,7 @@ def _join(feed: Feed, page: Page, entries: list[bytes], *, settling: bool) -> by
             "whole": page.whole,
             "begins": page.begins,
             "more": page.more,
-            "time": datetime.now(UTC),
+            "time": now,
             "settling": settling,
         },
     )

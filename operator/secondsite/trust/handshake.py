@@ -131,5 +131,6 @@ def _was_received(error: ssl.SSLError) -> bool:
 def _address(connection: socket.socket) -> str:
     try:
         return str(connection.getpeername()[0])
-    except OSError:
-        return "gone"
+    except (OSError, IndexError):
+        # Gone, or none of a network.
+        return "unknown"

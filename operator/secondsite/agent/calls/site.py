@@ -30,7 +30,9 @@ async def get_checks(request: web.Request) -> web.Response:
 async def get_changes(request: web.Request) -> web.Response:
     agent = request.app[http.AGENT]
     cursor, wait = request.query.get("cursor", ""), _wait(request.query.get("wait", "0"))
-    body = await poll(agent.feed, cursor, wait, settled=agent.settled, closing=lambda: agent.closing)
+    body = await poll(
+        agent.feed, cursor, wait, settled=agent.settled, closing=lambda: agent.closing, now=agent.driver.now
+    )
     return http.reply_json(body)
 
 

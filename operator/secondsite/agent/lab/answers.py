@@ -9,31 +9,44 @@ from typing import Any
 from secondsite.agent.lab import datacentre
 from secondsite.agent.lab.engine import RecoveryPoint, UnknownPoint
 from secondsite.agent.lab.estate import Estate
+from secondsite.agent.lab.fault_answers import FaultAnswers
+from secondsite.agent.lab.faults import Fault
 from secondsite.agent.lab.guest_journal import JournalState, read_journal
 from secondsite.agent.lab.guests import Guest, disk_ids
+from secondsite.agent.lab.host_log import Record as HostEvent
 from secondsite.agent.lab.layout import Record
 from secondsite.agent.lab.replica import ReplicaStore
 from secondsite.agent.lab.truth import Evidence, Read, newest_record, replay
 
 Found = tuple[int, int, JournalState]
+_EVENTS = 30
 
 
 class Answers:
     """Answers requests by their `ask`."""
 
-    def __init__(self, estate: Estate) -> None:
+    def __init__(self, estate: Estate, faults: FaultAnswers) -> None:
         self._estate = estate
+        self._faults = faults
         # A point never changes, and reading its log costs a megabyte of verified blocks.
         self._known: dict[str, dict[str, Found]] = {}
 
     def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
-        known = {"status": self._status, "truth": self._truth, "replay": self._replay, "crash": self._crash}
+        known = {
+            "status": self._status,
+            "truth": self._truth,
+            "replay": self._replay,
+            "crash": self._crash,
+            "fault": self._faults.switch,
+            "faults": self._faults.faults,
+        }
         if request.get("ask") not in known:
             raise ValueError(f"ask one of {', '.join(known)}")
         return known[request["ask"]](request)
 
     def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
-        return {
+        reported = self._faults.halves()
+        status = {
             "site": self._estate.context.site,
             "hurry": self._estate.clock.hurry,
             "guests": {vm_id: _record(guest.newest) for vm_id, guest in self._estate.guests.items()},
@@ -45,9 +58,13 @@ class Answers:
                     "cycles": half.cycles,
                     "heldBytes": self._held(half.vm_id),
                 }
+                | reported.get(half.vm_id, {})
                 for half in self._estate.halves.all()
             },
+            "settled": self._estate.faults.on(Fault.VMMS_RESTART) is None,
+            "events": [_event(record) for record in self._estate.halves.host_log.newest(_EVENTS)],
         }
+        return status | self._faults.faults()
 
     def _held(self, vm_id: str) -> int:
         """At the target: bytes of the cycle that is coming in which are durable."""
@@ -118,6 +135,10 @@ def _guest_truth(guest: Guest, vm_id: str, sequence: object) -> dict[str, Any]:
 
 def _reader(store: ReplicaStore, point: str, disk: str) -> Read:
     return lambda offset, length: store.store.read_point(point, disk, offset, length)
+
+
+def _event(record: HostEvent) -> dict[str, Any]:
+    return {"time": record.time.isoformat(), "id": record.id, "vmName": record.vm_name, "text": record.text}
 
 
 def _evidence(evidence: Evidence) -> dict[str, Any]:

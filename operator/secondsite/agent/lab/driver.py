@@ -10,6 +10,7 @@ import functools
 import resource
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
@@ -17,6 +18,8 @@ from secondsite.agent.driver import Command, SiteContext
 from secondsite.agent.lab.clock import LabClock
 from secondsite.agent.lab.datacentre import load
 from secondsite.agent.lab.engine import EngineError
+from secondsite.agent.lab.fault_hang import hang
+from secondsite.agent.lab.faults import Fault
 from secondsite.agent.lab.probe import Answer
 from secondsite.agent.lab.site import Site
 from secondsite.errors import SecondsiteError
@@ -61,6 +64,7 @@ class LabDriver:
 
     name = "lab"
     version = "1"
+
     def __init__(self, data_centre: Path, hurry: float = 1.0, keep_every_cycle: bool = False) -> None:
         if hurry <= 0:
             raise SecondsiteError(f"The lab cannot hurry by {hurry:g}", "Choose a factor above 0.")
@@ -88,9 +92,13 @@ class LabDriver:
         if site:
             await self._call(site.stop)
 
+    def now(self) -> datetime:
+        """The site's own clock; a fault may put it wrong."""
+        return self._site.estate.clock.now() if self._site else self._clock.now()
+
     def settled(self) -> bool:
         """False until its relations can be read."""
-        return self._site is not None
+        return self._site is not None and not self._site.estate.faults.on(Fault.VMMS_RESTART)
 
     def state(self, vm_id: str) -> State:
         """State of this site's half; `Disabled` where there is none."""
@@ -102,6 +110,13 @@ class LabDriver:
 
     async def perform(self, command: Command) -> dict[str, str]:
         """Carry a verb out. Raises Refusal."""
+        site = self._readable
+        await hang(site.estate.faults, command, before=True)
+        result = await self._carry_out(command)
+        await hang(site.estate.faults, command, before=False)
+        return result
+
+    async def _carry_out(self, command: Command) -> dict[str, str]:
         if command.verb is Verb.CHECK_TEST_VM:
             return await self._check_test_vm(command)
         return await self._call(self._at.verbs.perform, command)
@@ -116,11 +131,11 @@ class LabDriver:
 
     async def detail(self, vm_id: str) -> VMDetail:
         """One VM whole. Raises Refusal (NotFound)."""
-        return await self._call(self._at.detail, vm_id)
+        return await self._call(self._readable.detail, vm_id)
 
     async def points(self, vm_id: str) -> list[Point]:
         """Every recovery point that this site holds, oldest first."""
-        return await self._call(self._at.points, vm_id)
+        return await self._call(self._readable.points, vm_id)
 
     async def associate(self, id: str, wish: AssociationWish) -> AssociationAnswer:
         """Prepare one side of a pair of clouds; the core fills in revision and instance."""
@@ -158,11 +173,11 @@ class LabDriver:
     async def _check_test_vm(self, command: Command) -> dict[str, str]:
         """Probe until it passes. Raises Refusal (CheckFailed, with what came back last) when its time is over."""
         wish = cast("CheckTestVM", command.arguments)
-        end = min(self._clock.now().timestamp() + wish.timeout_seconds, command.deadline.timestamp())
+        end = min(self.now().timestamp() + wish.timeout_seconds, command.deadline.timestamp())
         while True:
             answer: Answer = await self._call(self._at.tests.check, command)
             command.report(None, f"{wish.name}: {answer.message}")
-            left = end - self._clock.now().timestamp()
+            left = end - self.now().timestamp()
             if answer.passed:
                 return {"message": answer.message}
             if left <= 0:
@@ -188,3 +203,10 @@ class LabDriver:
         if self._site is None:
             raise Refusal(Code.SETTLING, "The lab driver has not started yet")
         return self._site
+
+    @property
+    def _readable(self) -> Site:
+        """The site, while its relations can be read."""
+        if self._site is not None and not self.settled():
+            raise Refusal(Code.SETTLING, "The Hyper-V management service restarts: relations cannot be read yet")
+        return self._at

@@ -6,7 +6,7 @@ from secondsite.agent.lab.engine import PeerRefused
 from secondsite.agent.lab.faults import Fault, Faults
 from secondsite.wire.problems import Code
 
-NO_ROOM = "The volume of the replica is full: no room is left for another cycle"
+_NO_ROOM = "The volume of the replica is full: no room is left for another cycle"
 
 
 def require_served(faults: Faults, site: str, vm_id: str, path: str, broker: str) -> None:
@@ -24,7 +24,12 @@ def require_served(faults: Faults, site: str, vm_id: str, path: str, broker: str
             403, Code.NOT_AUTHORIZED.value, f"no authorization entry lets site {site} replicate VM {vm_id} to this one"
         )
     if _opens_cycle(path) and faults.on(Fault.REPLICA_DISK_FULL, vm_id):
-        raise PeerRefused(507, "InsufficientSpace", NO_ROOM)
+        raise PeerRefused(507, "InsufficientSpace", _NO_ROOM)
+
+
+def no_room(faults: Faults, vm_id: str) -> str:
+    """Why the next cycle of a VM finds no room here; empty where it does."""
+    return _NO_ROOM if faults.on(Fault.REPLICA_DISK_FULL, vm_id) else ""
 
 
 def _opens_cycle(path: str) -> bool:

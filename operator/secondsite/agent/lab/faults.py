@@ -55,6 +55,10 @@ class Faults:
         self._on = documents.all(ActiveFault)
         self._heard: list[Heard] = []
 
+    def true_now(self) -> datetime:
+        """The time by which faults end."""
+        return self._clock.now()
+
     def now(self) -> datetime:
         """The time by the site's own clock."""
         skew = self.on(Fault.CLOCK_SKEW)

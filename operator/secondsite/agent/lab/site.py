@@ -10,6 +10,8 @@ from secondsite.agent.lab.answers import Answers
 from secondsite.agent.lab.associations import Associations
 from secondsite.agent.lab.clock import LabClock
 from secondsite.agent.lab.estate import Estate
+from secondsite.agent.lab.fault_desk import FaultDesk
+from secondsite.agent.lab.fault_port import no_room
 from secondsite.agent.lab.machinery import Machinery
 from secondsite.agent.lab.media_verbs import MediaVerbs
 from secondsite.agent.lab.preflight import Preflight
@@ -56,16 +58,19 @@ class Site:
         families = (self.source, self.target, self.tests, *later)
         self.verbs = Verbs(self.estate, self.reporter, families)
         self.preflight = Preflight(self.estate, self.associations)
-        self.socket = self.estate.machinery.socket(context.data, Answers(self.estate))
+        self.faults = FaultDesk(self.estate, self.reporter)
+        self.socket = self.estate.machinery.socket(context.data, Answers(self.estate, self.faults.answers))
 
     def start(self) -> None:
         self.estate.open()
         self.reporter.start(self.estate)
+        self.faults.start()
         self.associations.resume()
         self.socket.start()
 
     def stop(self) -> None:
         self.socket.stop()
+        self.faults.stop()
         self.associations.close()
         self.reporter.stop()
         self.estate.close()
@@ -88,7 +93,7 @@ class Site:
         if relation is None and vm is None:
             raise Refusal(Code.NOT_FOUND, f"No VM {vm_id} at this site")
         store = self.estate.replicas.get(vm_id)
-        free = store.free_bytes if store else None
+        free = 0 if no_room(self.estate.faults, vm_id) else store.free_bytes if store else None
         counted = self._counters(vm_id)
         return VMDetail(
             vm=vm, relation=relation, points=tuple(self.points(vm_id)), replica_free_bytes=free, counters=counted

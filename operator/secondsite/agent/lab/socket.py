@@ -8,6 +8,10 @@ One JSON line in, one out, on a Unix socket in the agent's data folder that only
     {"ask": "replay", "vmID": ID, "disks": PATH, "point": P}   at the target: compare a point with the replay of its
                                                            writes, by the data-centre file PATH of the source
     {"ask": "crash", "vmID": ID}                           at the source: as after a crash of the host
+    {"ask": "faults"}                                      what is broken on purpose, what is planned, what there is
+    {"ask": "fault", "fault": NAME, "vmID": VM, "value": N, "seconds": S}   break it; VM is an id or a name
+    {"ask": "fault", "fault": NAME, "vmID": VM, "off": true}                mend it
+    {"ask": "fault", "schedule": [{"after": "30s", "fault": NAME, ...}]}    plan such steps
 
 True lag of a VM is the age of write n + 1, n being the newest write of the newest point at the target.
 """

@@ -9,6 +9,7 @@ from secondsite.agent.driver import Command
 from secondsite.agent.lab import counters, rpo
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
+from secondsite.agent.lab.faults import Fault
 from secondsite.agent.lab.report import Reporter
 from secondsite.agent.lab.results import Handler, Handlers, Result, replication
 from secondsite.wire import arguments
@@ -74,7 +75,8 @@ class Verbs:
         self._estate.halves.step(vm_id, event, **changes)
 
     def _refresh(self, _command: Command) -> Result:
-        self._estate.refresh()
+        if not self._estate.faults.on(Fault.INVENTORY_STALE):
+            self._estate.refresh()
         self._reporter.everything()
         return {}
 
