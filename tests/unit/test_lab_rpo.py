@@ -188,6 +188,8 @@ def test_a_point_that_was_noted_is_not_taken_up_again() -> None:
     assert rpo.caught_up(half, [point(0, 10)]) == {}
     assert rpo.caught_up(half, []) == {}
     assert rpo.caught_up(msgspec.structs.replace(half, side="Primary"), [point(5, 20)]) == {}
+    seed = RecoveryPoint("s", CycleKind.Seed, 1, at(5), at(20), 0)
+    assert rpo.caught_up(half, [seed]) == {}, "disks of a former primary, not a point that came"
 
 
 @pytest.mark.parametrize(("target", "seconds"), [(0, 60), (TARGET, 410 + 60)])

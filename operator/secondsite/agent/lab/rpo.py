@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, time, timedelta
 
-from secondsite.agent.lab.engine import RecoveryPoint
+from secondsite.agent.lab.engine import CycleKind, RecoveryPoint
 from secondsite.agent.lab.state import Half
 
 _KEPT_DAYS = 35
@@ -33,9 +33,10 @@ def arrived(half: Half, point: RecoveryPoint) -> dict[str, object]:
 
 def caught_up(half: Half, points: Sequence[RecoveryPoint]) -> dict[str, object]:
     """What changes in a half when the newest point became durable just before we died; nothing where it did not."""
-    if half.side != "Replica" or not points or points[-1].freeze_time == half.rpo_source_time:
+    # A former primary's disks are a point perhaps, but none that came.
+    if half.side != "Replica" or not points or points[-1].kind is CycleKind.Seed:
         return {}
-    return arrived(half, points[-1])
+    return {} if points[-1].freeze_time == half.rpo_source_time else arrived(half, points[-1])
 
 
 def told(half: Half, now: datetime) -> tuple[tuple[str, int], ...] | None:
