@@ -11,8 +11,9 @@ import pytest
 
 from secondsite.agent.lab.engine import Freeze, LinkError, PeerRefused, ReplicationSource
 from secondsite.agent.lab.engine.port import syncer
-from secondsite.agent.lab.engine.port.client import FrameStream, PeerSession
+from secondsite.agent.lab.engine.port.client import PeerSession
 from secondsite.agent.lab.engine.port.frames import ReceivedFrame
+from secondsite.agent.lab.engine.port.stream import FrameStream
 from secondsite.agent.lab.engine.primary import cycle
 from secondsite.agent.lab.engine.primary.cycle import CycleRun
 from secondsite.agent.lab.engine.replica.part import IncomingPart

@@ -9,8 +9,9 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from secondsite.agent.lab.engine import HeadConflict, LinkError, MapNotTrusted
 from secondsite.agent.lab.engine.media.adopt import adopt
-from secondsite.agent.lab.engine.port.client import FrameStream, PeerSession
+from secondsite.agent.lab.engine.port.client import PeerSession
 from secondsite.agent.lab.engine.port.frames import BuiltFrame
+from secondsite.agent.lab.engine.port.stream import FrameStream
 from secondsite.wire.peer import HashBasis
 from support.engine_model import SIZES, Modelled, copied
 from support.engine_pair import BLOCK, START

@@ -7,6 +7,10 @@ The wire is HTTP/1.1. Times are RFC 3339 in UTC, sizes are bytes, a block is 64 
     GET  /v1/vms/{vm}                                         PeerStatus: what is held durably; ask it while a PUT runs
     POST /v1/vms/{vm}/cycles/{c}/commit                       CycleCommit -> 200 CycleCommitted, only once durable
 
+or, where nothing has changed since the newest point,
+
+    POST /v1/vms/{vm}/cycles?unchanged                        CycleUnchanged -> 200 CycleCommitted, 409: run a cycle
+
 and beside a cycle
 
     GET  /v1/vms/{vm}/disks/{d}/hashes?from=B&count=N&basis=Stored|Read   XXH3-128 of blocks at the head, 16 bytes each
@@ -130,6 +134,15 @@ class CycleCommitted(Message, frozen=True):
 
     point: str
     durable_time: datetime
+
+
+class CycleUnchanged(Message, frozen=True):
+    """Nothing differs at `freeze_time` from `head`, the newest point: it becomes the point of that time."""
+
+    head: str
+    generation: int
+    freeze_time: datetime
+    version: int = WIRE_VERSION
 
 
 class OpenCycle(Message, frozen=True):

@@ -79,6 +79,8 @@ class RecoveryPoint:
     damaged: bool = False
     damage: str = ""
     consistency: Consistency = Consistency.CrashConsistent
+    taken_time: datetime | None = None
+    """When it was frozen, where it has stood for later times, too, because nothing changed. None: at `freeze_time`."""
 
 
 @dataclass(frozen=True, slots=True)

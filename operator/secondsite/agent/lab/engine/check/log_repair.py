@@ -101,9 +101,11 @@ def _by_kind(line: bytes, number: int, before: list[AnyEvent], later: list[AnyEv
     found = _KIND.search(line)
     kind = found[1].decode() if found else "of an unknown kind"
     contents = fold(before)
-    if kind in ("Founded", "Damaged") or (kind == "Opened" and any(isinstance(event, Committed) for event in later)):
-        # The next start says again whose it is, a scrub finds damage again; a cycle committed or replaced since then
-        # needs no opening.
+    if kind in ("Founded", "Damaged", "Unchanged") or (
+        kind == "Opened" and any(isinstance(event, Committed) for event in later)
+    ):
+        # The next start says again whose it is, a scrub finds damage again; a point without its later time is only as
+        # old as it was; a cycle committed or replaced since then needs no opening.
         return []
     if kind == "Merging":
         return _merging(contents, later)

@@ -2,7 +2,15 @@
 
 from secondsite.agent.lab.engine.port.route import Request, Route
 from secondsite.agent.lab.engine.port.syncer import Syncer
-from secondsite.wire.peer import CycleCommit, CycleCommitted, CycleOpen, CycleOpened, FramesHeld, PeerStatus
+from secondsite.wire.peer import (
+    CycleCommit,
+    CycleCommitted,
+    CycleOpen,
+    CycleOpened,
+    CycleUnchanged,
+    FramesHeld,
+    PeerStatus,
+)
 
 
 def _status(request: Request) -> PeerStatus:
@@ -12,6 +20,10 @@ def _status(request: Request) -> PeerStatus:
 
 def _open(request: Request) -> CycleOpened:
     return request.store.receiver.open_cycle(request.message(CycleOpen))
+
+
+def _unchanged(request: Request) -> CycleCommitted:
+    return request.store.receiver.unchanged(request.message(CycleUnchanged))
 
 
 def _commit(request: Request) -> CycleCommitted:
@@ -34,6 +46,7 @@ _CYCLE = "/v1/vms/{vm}/cycles/{cycle}"
 ROUTES = (
     Route("GET", "/v1/vms/{vm}", _status),
     Route("POST", "/v1/vms/{vm}/cycles", _open, status=201),
+    Route("POST", "/v1/vms/{vm}/cycles?unchanged", _unchanged),
     Route("POST", f"{_CYCLE}/commit", _commit),
     Route("PUT", f"{_CYCLE}/disks/{{disk}}/frames?from={{from:number}}", _frames),
 )

@@ -7,7 +7,7 @@ from typing import Self
 
 from blake3 import blake3
 
-from secondsite.agent.lab.engine.primary.tracker import map_file
+from secondsite.agent.lab.engine.primary.maps import map_file
 
 _KEY_BYTES = 16
 _LENGTH = _KEY_BYTES + 8

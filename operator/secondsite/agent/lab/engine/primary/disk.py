@@ -30,14 +30,31 @@ class SourceDisk:
         self.size = size
         self.lock = threading.RLock()
         self._observer: WriteObserver | None = None
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        found = os.fstat(self.fd).st_size
+        self._closed = False
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        found = os.fstat(self._fd).st_size
         if found > size:
-            os.close(self.fd)
+            os.close(self._fd)
             raise EngineError(f"disk {path} holds {found} bytes, more than its size of {size}; correct the size")
         self.whole = found == size
         # A clean close must not be followed by a start without the file.
         sync_directory(path.parent)
+
+    @property
+    def fd(self) -> int:
+        """Of the file; whoever uses it without `lock` must know that nobody lets the disk rest. -1: it is closed."""
+        with self.lock:
+            if self._fd < 0 and not self._closed:
+                # Not O_CREAT: where somebody removed it, an empty file would pass for it.
+                self._fd = os.open(self.path, os.O_RDWR)
+            return self._fd
+
+    def rest(self) -> None:
+        """Let go of the file until it is read or written again."""
+        with self.lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
 
     def extend(self) -> None:
         """Give the file its full length; what it lacked reads as zeros."""
@@ -61,7 +78,8 @@ class SourceDisk:
         """ValueError outside the disk."""
         self._check(offset, length)
         buffer = bytearray(length)
-        read_into(self.fd, memoryview(buffer), offset)
+        with self.lock:
+            read_into(self.fd, memoryview(buffer), offset)
         return bytes(buffer)
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
@@ -81,10 +99,11 @@ class SourceDisk:
 
     def close(self) -> None:
         with self.lock:
-            if self.fd >= 0:
-                self.extend()
-                os.close(self.fd)
-                self.fd = -1
+            if not self._closed:
+                if not self.whole:
+                    self.extend()
+                self.rest()
+                self._closed = True
 
     def _check(self, offset: int, length: int) -> None:
         if offset < 0 or length < 0 or offset + length > self.size:

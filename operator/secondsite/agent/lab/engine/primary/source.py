@@ -29,6 +29,7 @@ from secondsite.agent.lab.engine.primary.quiesce import Quiesce, freeze_at_rest
 from secondsite.agent.lab.engine.primary.source_core import SourceCore
 from secondsite.agent.lab.engine.primary.state import OpenState
 from secondsite.agent.lab.engine.primary.tracker import DiskTracker
+from secondsite.agent.lab.engine.primary.unchanged import all_quiet, may_stand, tell
 from secondsite.agent.lab.engine.types import CycleResult, Freeze, Progress, Told
 from secondsite.wire.peer import CycleKind, HashBasis
 
@@ -49,6 +50,9 @@ class ReplicationSource(SourceCore):
     4. A cycle is given up by closing it in the state *first*; what is left in its map is owed by the next freeze. So a
        state that names a cycle always stands beside a whole frozen image.
     5. Another boot id without a clean close: the map is not trusted.
+
+    `unchanged_seconds`: for how long after its freeze a point may go on being the newest while nothing changes; until
+    then such a cycle is one message, and no file is held open. 0: every cycle makes a point.
     """
 
     _run: CycleRun | None = None
@@ -88,6 +92,8 @@ class ReplicationSource(SourceCore):
         if not self._state.trusted:
             raise MapNotTrusted(f"VM {self.vm_id}: {_UNTRUSTED}; look after its disks, then resynchronize")
         self._expect_import(client)
+        if quiesce is None and (found := self._still_unchanged(client, stop)):
+            return found
         started = time.monotonic()
         resumed = self._state.open is not None
         if not resumed:
@@ -105,7 +111,21 @@ class ReplicationSource(SourceCore):
                 raise ImageLost(f"VM {self.vm_id}: even a fresh image was lost before it could be sent; try again")
         durable_time = self._finish(run)
         self._committed(run)
+        self._rest()
         return run.result(durable_time, seconds=time.monotonic() - started, resumed=resumed)
+
+    def _still_unchanged(self, client: PeerClient, stop: threading.Event) -> CycleResult | None:
+        """A cycle without blocks costs one message, and no file of ours. None: there must be a real one."""
+        if not may_stand(self._state, self._clock(), self._unchanged_seconds):
+            return None
+        with self._all_locked():
+            if not all_quiet(self.trackers):
+                return None
+            time_of_freeze = self._clock()
+        found = tell(client, self._state, time_of_freeze, stop)
+        if found is not None:
+            self._rest()
+        return found
 
     def _finish(self, run: CycleRun) -> datetime:
         try:

@@ -47,12 +47,14 @@ class SourceCore:
         clock: Callable[[], datetime] = utc_now,
         boot_id: str | None = None,
         at_freeze: Callable[[Freeze], None] | None = None,
+        unchanged_seconds: float = 0.0,
     ) -> None:
         self.vm_id = check_id("VM", vm_id)
         self._root = root
         self._disks = {check_id("disk", name): disks[name] for name in sorted(disks)}
         self._clock = clock
         self._at_freeze = at_freeze
+        self._unchanged_seconds = unchanged_seconds
         self._one_cycle = threading.Lock()
         # What a run changes, somebody may distrust meanwhile: neither may undo the other.
         self._state_lock = threading.RLock()
@@ -67,6 +69,7 @@ class SourceCore:
             raise
         for name, disk in self._disks.items():
             disk.attach(self.trackers[name])
+        self._rest()
 
     def _take_up(self, generation: int, boot_id: str) -> None:
         """Open maps and state as they were left, or new ones."""
@@ -187,6 +190,16 @@ class SourceCore:
             for disk in self._disks.values():
                 stack.enter_context(disk.lock)
             yield
+
+    def _rest(self) -> None:
+        """Let go of maps and disks that nobody writes to; a write takes them up again. Alone, and no cycle is open."""
+        with self._all_locked():
+            idle = self._unchanged_seconds and self._state.trusted and self._state.open is None
+            if idle and all(tracker.quiet for tracker in self.trackers.values()):
+                for tracker in self.trackers.values():
+                    tracker.rest()
+                for disk in self._disks.values():
+                    disk.rest()
 
     def _close_cycle(self) -> None:
         self._settle()

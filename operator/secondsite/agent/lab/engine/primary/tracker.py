@@ -15,7 +15,6 @@ all this (`ReplicationSource.map_trusted`).
 """
 
 import logging
-import mmap
 import os
 from enum import IntEnum
 from pathlib import Path
@@ -26,6 +25,7 @@ from secondsite.agent.lab.engine.blocks import Blocks, Bytes, block_count, block
 from secondsite.agent.lab.engine.durable import data_extents, read_into, read_padded, write_all
 from secondsite.agent.lab.engine.errors import ImageLost
 from secondsite.agent.lab.engine.primary.disk import SourceDisk
+from secondsite.agent.lab.engine.primary.maps import Maps
 from secondsite.wire.peer import BLOCK_BYTES, DIGEST_BYTES, FRAME_BLOCKS
 
 _log = logging.getLogger(__name__)
@@ -49,33 +49,40 @@ _DIFFERS = 2
 _OWED = bytes([Cell.Owed])
 
 
-def map_file(path: Path, length: int) -> mmap.mmap:
-    """A file of `length` bytes in memory that outlives the process; created as zeros."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        os.ftruncate(fd, length)
-        # A store into a hole of a full file system would end the process.
-        os.posix_fallocate(fd, 0, length)
-        return mmap.mmap(fd, length)
-    finally:
-        os.close(fd)
-
-
 class DiskTracker:
     """The tracking of one disk. Its methods that say so must be called with `disk.lock` held."""
 
     def __init__(self, disk: SourceDisk, folder: Path, name: str) -> None:
         self.disk = disk
         self.name = name
-        count = block_count(disk.size)
-        sizes = {"current": count, "frozen": count, "digests": count * DIGEST_BYTES}
-        self._maps = [map_file(folder / f"{name}.{kind}", size) for kind, size in sizes.items()]
-        self._current_bytes, self._frozen_bytes, _ = self._maps
-        current, frozen, digests = (np.frombuffer(memory, dtype=np.uint8) for memory in self._maps)
-        self._current: Bytes = current
-        self._frozen: Bytes = frozen
-        self._digests: Bytes = digests.reshape(count, DIGEST_BYTES)
-        self._saved = os.open(folder / f"{name}.saved", os.O_RDWR | os.O_CREAT, 0o600)
+        self._folder = folder
+        self._open: Maps | None = Maps(folder, name, block_count(disk.size))
+
+    @property
+    def _maps(self) -> Maps:
+        with self.disk.lock:
+            if self._open is None:
+                self._open = Maps(self._folder, self.name, block_count(self.disk.size))
+            return self._open
+
+    @property
+    def _current(self) -> Bytes:
+        return self._maps.current
+
+    @property
+    def _frozen(self) -> Bytes:
+        return self._maps.frozen
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has changed and nothing is owed. Lock held."""
+        return self._open is None or self._open.quiet
+
+    def rest(self) -> None:
+        """Let go of the files until something is written, or asked for that they tell. Lock held; it is `quiet`."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
 
     @staticmethod
     def complete(folder: Path, name: str, size: int) -> bool:
@@ -101,11 +108,12 @@ class DiskTracker:
         Every write pays for this, so it works on the maps' bytes: numpy takes ten times as long for a block or two.
         """
         first, end = block_span(offset, length)
-        self._current_bytes[first:end] = _CHANGED * (end - first)
-        block = self._frozen_bytes.find(_OWED, first, end)
+        maps = self._open or self._maps
+        maps.current_bytes[first:end] = _CHANGED * (end - first)
+        block = maps.frozen_bytes.find(_OWED, first, end)
         while block >= 0:
             self._save(block)
-            block = self._frozen_bytes.find(_OWED, block + 1, end)
+            block = maps.frozen_bytes.find(_OWED, block + 1, end)
 
     def _save(self, block: int) -> None:
         try:
@@ -120,19 +128,21 @@ class DiskTracker:
     def _copy_away(self, block: int) -> None:
         content = bytearray(BLOCK_BYTES)
         read_into(self.disk.fd, memoryview(content), block * BLOCK_BYTES)
-        write_all(self._saved, content, block * BLOCK_BYTES)
+        write_all(self._maps.saved, content, block * BLOCK_BYTES)
 
     def freeze(self, *, everything: bool) -> None:
         """Move all that changed into the frozen map; with `everything`, all that holds data. Lock held.
 
         No cycle is open, so what a cycle that was given up still has in the map is owed again, in its present content.
         """
+        if self._open is None and not everything:
+            return
         if everything:
             for start, end in data_extents(self.disk.fd, self.disk.size):
                 first, last = block_span(start, end - start)
                 self._current[first:last] = 1
         self._roll_over()
-        os.ftruncate(self._saved, 0)
+        os.ftruncate(self._maps.saved, 0)
 
     def _roll_over(self) -> None:
         # In this order: a kill between the two reports too much, never too little.
@@ -145,7 +155,7 @@ class DiskTracker:
 
     def frozen_blocks(self) -> int:
         """How many blocks the plan has."""
-        return int(np.count_nonzero(self._frozen))
+        return 0 if self._open is None else int(np.count_nonzero(self._frozen))
 
     def held(self, plan: Blocks) -> int:
         """How many blocks of the plan are known to be durable at the replica."""
@@ -174,51 +184,55 @@ class DiskTracker:
             raise ImageLost(f"disk {self.disk.path}: the frozen image could not be kept; the next cycle freezes anew")
         for index in np.flatnonzero(cells == Cell.Saved).tolist():
             part = buffer[index * BLOCK_BYTES : (index + 1) * BLOCK_BYTES]
-            read_padded(self._saved, part, int(blocks[index]) * BLOCK_BYTES)
+            read_padded(self._maps.saved, part, int(blocks[index]) * BLOCK_BYTES)
 
     def remember(self, blocks: Blocks, digests: bytes) -> None:
         """Keep the digests of what is being sent, for the commit."""
-        self._digests[blocks] = np.frombuffer(digests, dtype=np.uint8).reshape(-1, DIGEST_BYTES)
+        self._maps.digests[blocks] = np.frombuffer(digests, dtype=np.uint8).reshape(-1, DIGEST_BYTES)
 
     def digests(self, plan: Blocks) -> bytes:
-        return self._digests[plan].tobytes()
+        return self._maps.digests[plan].tobytes()
 
     def release(self) -> None:
         """The cycle is committed: nothing is owed any more."""
         with self.disk.lock:
-            self._frozen[:] = Cell.Free
-            os.ftruncate(self._saved, 0)
+            if self._open is not None:
+                self._frozen[:] = Cell.Free
+                os.ftruncate(self._maps.saved, 0)
 
     def hold_all(self) -> None:
         """All of the open cycle is durable elsewhere. May be repeated."""
         with self.disk.lock:
             self._frozen[self._frozen != Cell.Free] = Cell.Held
-            os.ftruncate(self._saved, 0)
+            os.ftruncate(self._maps.saved, 0)
 
     def forget(self) -> None:
         """Nothing is owed, nothing has changed: the caller is about to find out anew. No cycle is open."""
         with self.disk.lock:
             self._frozen[:] = Cell.Free
             self._current[:] = 0
-            os.ftruncate(self._saved, 0)
+            os.ftruncate(self._maps.saved, 0)
 
     def pending_blocks(self, *, cycle_open: bool) -> int:
         """Blocks that the replica lacks. What it held of a cycle that was given up, it holds no more."""
-        owed = self._frozen != Cell.Free
+        # Asked at any time, from any thread: it may go to rest meanwhile.
+        maps = self._open
+        if maps is None:
+            return 0
+        owed = maps.frozen != Cell.Free
         if cycle_open:
-            owed &= self._frozen != Cell.Held
-        return int(np.count_nonzero(owed | (self._current != 0)))
+            owed &= maps.frozen != Cell.Held
+        return int(np.count_nonzero(owed | (maps.current != 0)))
 
     def written_blocks(self) -> int:
         """Blocks that guests wrote since the last freeze."""
-        return int(np.count_nonzero(self._current & _CHANGED[0]))
+        maps = self._open
+        return 0 if maps is None else int(np.count_nonzero(maps.current & _CHANGED[0]))
 
     def close(self, *, durable: bool) -> None:
         """Let go of the files; with `durable`, so that they may be trusted after a restart of the host."""
         with self.disk.lock:
             if durable:
-                for memory in self._maps:
-                    memory.flush()
-                os.fsync(self._saved)
-            os.close(self._saved)
-            self._saved = -1
+                self._maps.sync()
+            if self._open is not None:
+                self._open.close()

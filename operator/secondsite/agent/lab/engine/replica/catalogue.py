@@ -63,6 +63,14 @@ class Committed(Event, frozen=True):
     """The point that the sender built on: it may know of no newer one yet, and retention may have merged it here."""
 
 
+class Unchanged(Event, frozen=True):
+    """Nothing had changed at the source since the newest point: that is the point of this later time, too."""
+
+    point: str
+    freeze_time: datetime
+    durable_time: datetime
+
+
 class Promoted(Event, frozen=True):
     """The replica became the primary in `generation`, from `point`: whoever sends with an older one is stale."""
 
@@ -113,7 +121,17 @@ class CloneDropped(Event, frozen=True):
 
 
 AnyEvent = (
-    Founded | Opened | Committed | Merging | Merged | Cloned | CloneDropped | Damaged | Promoted | PromotionCancelled
+    Founded
+    | Opened
+    | Committed
+    | Unchanged
+    | Merging
+    | Merged
+    | Cloned
+    | CloneDropped
+    | Damaged
+    | Promoted
+    | PromotionCancelled
 )
 
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
@@ -153,12 +171,14 @@ class Catalogue:
         self._length = length
         # The name may still be another file's after a power cut.
         self._nameless = False
+        self._closed = False
         # What a failed append left may still stand behind `_length`.
         self._soiled = False
 
     def append(self, event: Event) -> None:
         """Durable when it returns; after an OSError it did not happen."""
         line = encode_line(event)
+        self._take_up()
         self._sync_name()
         self._cut()
         try:
@@ -184,9 +204,23 @@ class Catalogue:
             os.close(fd)
             raise
         # At once: what is appended to a file that has no name any more is lost.
-        os.close(self._fd)
+        self._let_go()
         self._fd, self._length, self._nameless, self._soiled = fd, len(content), True, False
         self._sync_name()
+
+    def rest(self) -> None:
+        """Let go of the file until the next line."""
+        if not self._soiled:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _take_up(self) -> None:
+        if self._fd < 0 and not self._closed:
+            self._fd = os.open(self._path, os.O_WRONLY)
 
     def _cut(self) -> None:
         """A shorter line over the rest of a longer one would leave a line that nobody can read."""
@@ -201,8 +235,8 @@ class Catalogue:
 
     def close(self) -> None:
         """A late append fails instead of meeting another file under the old number."""
-        os.close(self._fd)
-        self._fd = -1
+        self._let_go()
+        self._closed = True
 
 
 def _read(path: Path) -> tuple[list[AnyEvent], int]:

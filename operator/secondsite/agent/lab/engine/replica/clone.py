@@ -11,7 +11,7 @@ import numpy as np
 from secondsite.agent.lab.engine.blocks import Blocks, block_count, block_span, runs
 from secondsite.agent.lab.engine.durable import make_directory, read_into, sync_directory, write_all
 from secondsite.agent.lab.engine.errors import StoreDamaged
-from secondsite.agent.lab.engine.primary.tracker import map_file
+from secondsite.agent.lab.engine.primary.maps import map_file
 from secondsite.agent.lab.engine.replica.layer import COPY_BYTES, copy_blocks
 from secondsite.agent.lab.engine.replica.view import DiskView
 from secondsite.wire.peer import BLOCK_BYTES

@@ -1,7 +1,8 @@
 """What a store's catalogue amounts to: the chain of points, clones, the open cycle, an unfinished merge."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ from secondsite.agent.lab.engine.replica.catalogue import (
     Opened,
     Promoted,
     PromotionCancelled,
+    Unchanged,
 )
 
 
@@ -34,6 +36,8 @@ class Contents:
     open: Opened | None = None
     merging: Merging | None = None
     promoted: Promoted | None = None
+    # When points were frozen that have stood for later times, too.
+    taken: dict[str, datetime] = field(default_factory=dict)
     # By disk and layer, None for the base.
     damage: dict[tuple[str, str | None], Damaged] = field(default_factory=dict)
 
@@ -81,18 +85,32 @@ class Contents:
             case Committed():
                 self.points.append(event)
                 self.open = None
+            case Unchanged():
+                self._unchanged(event)
             case Promoted() | PromotionCancelled():
                 self.promoted = event if isinstance(event, Promoted) else None
             case Merging():
                 self.merging = event
             case Merged():
                 self._merged(event)
-            case Cloned():
-                self.clones[event.clone] = event.point
-            case CloneDropped():
-                self.clones.pop(event.clone, None)
+            case Cloned() | CloneDropped():
+                self._cloned(event)
             case Damaged():
                 self._damaged(event)
+
+    def _cloned(self, event: Cloned | CloneDropped) -> None:
+        if isinstance(event, Cloned):
+            self.clones[event.clone] = event.point
+        else:
+            self.clones.pop(event.clone, None)
+
+    def _unchanged(self, event: Unchanged) -> None:
+        if event.point != self.head:
+            raise StoreDamaged(f"the catalogue says that {event.point} was confirmed, but {self.head} is the newest")
+        entry = self.points[-1]
+        self.taken.setdefault(event.point, entry.freeze_time)
+        moved = {"freeze_time": event.freeze_time, "durable_time": event.durable_time}
+        self.points[-1] = msgspec.structs.replace(entry, **moved)
 
     def _found(self, event: Founded) -> None:
         if event.version > FORMAT_VERSION:
@@ -119,6 +137,7 @@ class Contents:
             # Its blocks are the successor's now.
             self.points[index + 1] = msgspec.structs.replace(self.points[index + 1], bytes=event.bytes)
         del self.points[index]
+        self.taken.pop(event.point, None)
         for disk, layer in list(self.damage):
             if layer == event.point:
                 del self.damage[disk, layer]
@@ -135,13 +154,21 @@ class Contents:
         clones = [Cloned(clone=clone, point=point) for clone, point in self.clones.items()]
         return [
             *([self.founded] if self.founded else []),
-            *self.points,
+            *self._points(),
             *clones,
             *self.damage.values(),
             *([self.merging] if self.merging else []),
             *([self.promoted] if self.promoted else []),
             *([self.open] if self.open else []),
         ]
+
+    def _points(self) -> Iterator[Event]:
+        for entry in self.points:
+            if (taken := self.taken.get(entry.point)) is None:
+                yield entry
+            else:
+                yield msgspec.structs.replace(entry, freeze_time=taken)
+                yield Unchanged(point=entry.point, freeze_time=entry.freeze_time, durable_time=entry.durable_time)
 
 
 def fold(events: Iterable[AnyEvent]) -> Contents:

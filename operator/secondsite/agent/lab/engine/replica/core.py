@@ -1,5 +1,6 @@
 """What the halves of a store share: its lock, its catalogue and what that amounts to, its disks."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -18,6 +19,7 @@ from secondsite.agent.lab.engine.replica.catalogue import (
     Founded,
     Merged,
     Merging,
+    Unchanged,
 )
 from secondsite.agent.lab.engine.replica.contents import Contents, fold
 from secondsite.agent.lab.engine.replica.damage import damaged_points
@@ -27,6 +29,8 @@ from secondsite.agent.lab.engine.replica.replica_disk import ReplicaDisk
 from secondsite.agent.lab.engine.replica.view import DiskView, Heal
 from secondsite.agent.lab.engine.roles.retired import expect_not_promoted
 
+# What has more blocks in its layers stays open: to read their indexes again would cost more than it saves.
+_RESTING_BLOCKS = 4096
 # A log this much longer than what it says is rewritten.
 _SPARE_EVENTS = 1000
 
@@ -44,7 +48,12 @@ class StoreCore:
         self.merge_lock = threading.RLock()
         self.heal: Heal | None = None
         self._damaged: dict[str, str] | None = None
-        self.replicas: dict[str, ReplicaDisk] = {}
+        self._replicas: dict[str, ReplicaDisk] = {}
+        # Whether files are open only while they are needed.
+        self.rests = False
+        self._resting = False
+        # How many work on its files beyond one hold of `lock`.
+        self._users = 0
         make_directories(root)
         self._directory_lock = lock_directory(root)
         try:
@@ -65,10 +74,62 @@ class StoreCore:
         """Make an event true, durably. Lock held."""
         self._catalogue.append(event)
         self.contents.apply(event)
-        self._damaged = None
+        if not isinstance(event, Unchanged):
+            self._damaged = None
         self._lines += 1
         if self._lines > _SPARE_EVENTS:
             self._shorten()
+
+    @property
+    def replicas(self) -> dict[str, ReplicaDisk]:
+        """The disks, opened again where they were let go of. Lock held by whoever changes them."""
+        if self._resting:
+            with self.lock:
+                self._take_up()
+        return self._replicas
+
+    def rest(self) -> None:
+        """Let go of all files while nothing comes in; whoever asks for a disk takes them up again."""
+        if not self.rests:
+            return
+        with self.lock:
+            if self.contents.open or self.contents.merging or self._users or self._directory_lock < 0:
+                return
+            if not self._resting and self._cheap():
+                # What they tell is asked for again and again.
+                self.damaged_points()
+                self._replicas = {}
+                self._resting = True
+            if self._resting:
+                self._catalogue.rest()
+
+    def _cheap(self) -> bool:
+        return sum(len(layer.index) for layer in self.layers(*self._chain())) <= _RESTING_BLOCKS
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """While inside, nobody lets go of the files."""
+        with self.lock:
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self._users -= 1
+
+    def _take_up(self) -> None:
+        """Lock held."""
+        if self._resting:
+            found = {
+                name: ReplicaDisk(self._disk_folder(name), name, size, established=True, made=True)
+                for name, size in self.contents.sizes.items()
+            }
+            for disk in found.values():
+                disk.find(self._chain())
+            self._replicas, self._resting = found, False
+
+    def _chain(self) -> list[str]:
+        return [entry.point for entry in self.contents.points]
 
     def keep_disks(self, sizes: dict[str, int]) -> None:
         """Make the disks those of the cycle that begins; they may differ as long as there is no point. Lock held."""
@@ -93,7 +154,7 @@ class StoreCore:
 
     def views(self, point_id: str) -> dict[str, DiskView]:
         """All disks at a point. UnknownPoint. Lock held."""
-        chain = [entry.point for entry in self.contents.points[: self.contents.position(point_id) + 1]]
+        chain = self._chain()[: self.contents.position(point_id) + 1]
         return {name: disk.view(chain, self.heal) for name, disk in self.replicas.items()}
 
     def damaged_points(self) -> dict[str, str]:
@@ -147,9 +208,10 @@ class StoreCore:
         with self.lock:
             if self._directory_lock < 0:
                 return
-            for disk in self.replicas.values():
+            for disk in self._replicas.values():
                 disk.drop_part()
-            self.replicas.clear()
+            self._replicas.clear()
+            self._resting = False
             self._catalogue.close()
             os.close(self._directory_lock)
             self._directory_lock = -1
@@ -172,7 +234,7 @@ class StoreCore:
             self._shorten()
         make_directory(self.root / "disks")
         self.keep_disks(self.contents.sizes)
-        points, opened = [entry.point for entry in self.contents.points], self.contents.open
+        points, opened = self._chain(), self.contents.open
         for name, disk in self.replicas.items():
             disk.recover(points, opened.cycle if opened else None)
             if opened is not None:

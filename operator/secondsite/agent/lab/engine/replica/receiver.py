@@ -1,5 +1,6 @@
 """The part of a store that the wire drives: open a cycle, take frames, commit."""
 
+import dataclasses
 from collections.abc import Callable
 from datetime import datetime
 
@@ -10,6 +11,7 @@ from secondsite.agent.lab.engine.replica.core import StoreCore
 from secondsite.agent.lab.engine.replica.damage import wanted
 from secondsite.agent.lab.engine.replica.part import IncomingPart
 from secondsite.agent.lab.engine.replica.space import Space
+from secondsite.agent.lab.engine.replica.unchanged import expect_unchanged, moved
 from secondsite.agent.lab.engine.roles.stale import read_stale_page
 from secondsite.agent.lab.engine.types import RecoveryPoint
 from secondsite.wire.peer import (
@@ -18,12 +20,13 @@ from secondsite.wire.peer import (
     CycleCommitted,
     CycleOpen,
     CycleOpened,
+    CycleUnchanged,
     OpenCycle,
     PeerStatus,
 )
 
 
-def describe(entry: Committed, pinned: int = 0, damage: str = "") -> RecoveryPoint:
+def describe(entry: Committed, pinned: int = 0, damage: str = "", taken_time: datetime | None = None) -> RecoveryPoint:
     """A committed line as a fact."""
     return RecoveryPoint(
         id=entry.point,
@@ -36,6 +39,7 @@ def describe(entry: Committed, pinned: int = 0, damage: str = "") -> RecoveryPoi
         damaged=bool(damage),
         damage=damage,
         consistency=entry.consistency,
+        taken_time=taken_time,
     )
 
 
@@ -59,6 +63,8 @@ class Receiver:
         self.refused_time: datetime | None = None
         self._clock = clock
         self._on_commit = on_commit
+        # Whether a point may stand for later times while nothing changes; else each cycle makes one of its own.
+        self.takes_unchanged = True
 
     def status(self) -> PeerStatus:
         """What is held durably."""
@@ -99,6 +105,22 @@ class Receiver:
             if bool(before) != bool(self.out_of_space):
                 self._on_change()
 
+    def unchanged(self, message: CycleUnchanged) -> CycleCommitted:
+        """Move the newest point's time. PeerRefused where there must be a cycle, or is no room even for a line."""
+        core = self._core
+        with core.lock:
+            if not self.takes_unchanged:
+                raise PeerRefused(409, "NotUnchanged", "every cycle is a point of its own here: run one")
+            event = moved(expect_unchanged(core.contents, message), message, self._clock())
+            self._space.expect_reserve()
+            core.log(event)
+            point = describe(core.contents.points[-1], taken_time=core.contents.taken[event.point])
+            core.rest()
+        if self._on_commit is not None:
+            # Nothing came.
+            self._on_commit(dataclasses.replace(point, bytes=0))
+        return CycleCommitted(point=event.point, durable_time=event.durable_time)
+
     def part(self, cycle: str, disk: str) -> IncomingPart:
         """Where the frames of a disk go."""
         with self._core.lock:
@@ -123,6 +145,7 @@ class Receiver:
                 if entry.point == cycle:
                     return CycleCommitted(point=cycle, durable_time=entry.durable_time)
             committed = self._commit(self._expect_open(cycle), message)
+            self._core.rest()
         if self._on_commit is not None:
             self._on_commit(describe(committed))
         return CycleCommitted(point=cycle, durable_time=committed.durable_time)

@@ -24,13 +24,15 @@ _log = logging.getLogger(__name__)
 class ReplicaDisk:
     """One disk of a replica. The store serialises what changes it."""
 
-    def __init__(self, folder: Path, name: str, size: int, *, established: bool = False) -> None:
+    def __init__(self, folder: Path, name: str, size: int, *, established: bool = False, made: bool = False) -> None:
+        """`made`: by this process, which has let go of its files since."""
         self.name = name
-        self._folder = make_directory(folder)
-        self._layers_folder = make_directory(folder / "layers")
-        self._incoming_folder = make_directory(folder / "incoming")
+        self._folder, self._layers_folder, self._incoming_folder = folder, folder / "layers", folder / "incoming"
+        for needed in () if made else (folder, self._layers_folder, self._incoming_folder):
+            make_directory(needed)
         self.base = BaseImage(folder, size, established=established)
-        sync_directory(folder)
+        if not made:
+            sync_directory(folder)
         self._layers: dict[str, Layer] = {}
         self.part: IncomingPart | None = None
 
@@ -50,6 +52,10 @@ class ReplicaDisk:
             for path in folder.iterdir():
                 if path not in wanted:
                     path.unlink()
+        self.find(points)
+
+    def find(self, points: Collection[str]) -> None:
+        """Load the layers of points as they are found."""
         for point in points:
             self._layers[point] = self._open_layer(point)
 

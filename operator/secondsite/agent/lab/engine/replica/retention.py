@@ -33,11 +33,16 @@ def _on_grid(points: Sequence[RecoveryPoint], spacing: timedelta) -> list[str]:
     kept: list[RecoveryPoint] = []
     for point in points:
         # Either way: where a clock was set back, all later points would lie before the last kept one.
-        if not kept or abs(point.freeze_time - kept[-1].freeze_time) >= spacing:
+        if not kept or abs(_taken(point) - _taken(kept[-1])) >= spacing:
             kept.append(point)
         elif _application(point) and not _application(kept[-1]):
             kept[-1] = point
     return [point.id for point in kept]
+
+
+def _taken(point: RecoveryPoint) -> datetime:
+    # One that nothing has changed since stands for a later time, but was made as far from the others as it should be.
+    return point.taken_time or point.freeze_time
 
 
 def _application(point: RecoveryPoint) -> bool:

@@ -50,6 +50,10 @@ class Scrub:
 
     def run(self, progress: Callable[[ScrubProgress], None]) -> ScrubResult:
         """Stopped when `stop` was set; what was found until then is remembered."""
+        with self._core.in_use():
+            return self._run(progress)
+
+    def _run(self, progress: Callable[[ScrubProgress], None]) -> ScrubResult:
         with self._core.lock:
             layers = [None, *(entry.point for entry in self._core.contents.points)]
             files = [(name, layer) for name in self._core.replicas for layer in layers]

@@ -55,6 +55,11 @@ class Space:
             )
             raise PeerRefused(507, "InsufficientSpace", detail)
 
+    def expect_reserve(self) -> None:
+        """PeerRefused (507 InsufficientSpace) where not even the reserve is free."""
+        if self.reserve > self.free:
+            raise PeerRefused(507, "InsufficientSpace", f"{self.reserve} bytes are kept in reserve at {self._folder}")
+
     def expect_room_to_merge(self, layers: list[Layer]) -> None:
         """NoSpace where the copies of these layers may not fit beside them."""
         needed, free = sum(layer.bytes for layer in layers) + _CATALOGUE_BYTES, self.free

@@ -34,7 +34,7 @@ class TargetStore(StoredPoints):
     `on_commit` runs in the receiver's thread once the point is durable and before the sender hears of it; it must not
     raise, and is not repeated after a restart. `on_change` hears, in whatever thread and perhaps under the store's
     lock, that what is damaged or whether there is room has changed: it may only take note. `reserve`: how many bytes of
-    the file system no cycle may use (see `space.Space`).
+    the file system no cycle may use (see `space.Space`). `rests`: files are open only while they are needed.
     """
 
     def __init__(
@@ -46,12 +46,15 @@ class TargetStore(StoredPoints):
         on_commit: Callable[[RecoveryPoint], None] | None = None,
         on_change: Callable[[], None] | None = None,
         reserve: int | None = None,
+        rests: bool = False,
     ) -> None:
         super().__init__(StoreCore(root, vm_id), on_change or ignore)
         self.vm_id = vm_id
         self._space = Space(root, reserve)
         # What the data server talks to.
         self.receiver = Receiver(self._core, clock, on_commit, self._space, on_change or ignore)
+        self._core.rests = rests
+        self._core.rest()
         self._open_clones: weakref.WeakValueDictionary[str, Clone] = weakref.WeakValueDictionary()
 
     @staticmethod
@@ -78,6 +81,8 @@ class TargetStore(StoredPoints):
     def received_bytes(self) -> int:
         """What is durable of the cycle that is coming in."""
         with self._core.lock:
+            if self._core.contents.open is None:
+                return 0
             parts = [disk.part for disk in self._core.replicas.values()]
             return sum(part.durable_bytes for part in parts if part is not None)
 
@@ -127,6 +132,7 @@ class TargetStore(StoredPoints):
             with contextlib.suppress(PointInUse):
                 self.merge(point_id)
                 merged.append(point_id)
+        self._core.rest()
         return merged
 
     def _merge_stale(self) -> None:

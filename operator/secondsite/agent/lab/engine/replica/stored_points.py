@@ -37,7 +37,11 @@ class StoredPoints:
             merging = self._core.contents.merging.point if self._core.contents.merging else None
             offered = [entry for entry in self._core.contents.points if entry.point != merging and not entry.stale]
             damaged = self._core.damaged_points()
-            return [describe(entry, pins[entry.point], damaged.get(entry.point, "")) for entry in offered]
+            taken = self._core.contents.taken
+            return [
+                describe(entry, pins[entry.point], damaged.get(entry.point, ""), taken.get(entry.point))
+                for entry in offered
+            ]
 
     @property
     def head(self) -> str | None:
