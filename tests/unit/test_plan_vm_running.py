@@ -183,7 +183,8 @@ def test_a_disk_that_was_added_is_not_covered() -> None:
     ("side", "change", "reason"),
     [
         ("source", {"state": "UpdateError"}, "ReplicationError"),
-        ("source", {"state": "WaitingForUpdateCompletion"}, "ReplicationError"),
+        ("source", {"state": "WaitingForUpdateCompletion"}, "Applying"),
+        ("source", {"state": "WaitingForInitialReplication"}, "WaitingForMedia"),
         ("source", {"health": "Critical"}, "ReplicationCritical"),
         ("target", {"newest_point": None}, "NoRecoveryPoint"),
         ("target", {"mode": "Primary"}, "FailedOver"),

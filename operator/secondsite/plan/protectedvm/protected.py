@@ -87,6 +87,11 @@ def _starting(view: View) -> Finding | None:
     if state == "InitialReplicationInProgress":
         site = view.picture.site_names[1]
         return no(R.INITIAL_REPLICATION_RUNNING, f"The initial copy is on its way to site {site}.")
+    if state == "WaitingForInitialReplication":
+        site = view.picture.site_names[1]
+        return no(R.WAITING_FOR_MEDIA, f"The initial copy was exported to media and has to be imported at site {site}.")
+    if state == "WaitingForUpdateCompletion":
+        return no(R.APPLYING, f"Site {view.picture.site_names[0]} changes which disks are replicated.")
     return None
 
 
