@@ -14,6 +14,7 @@ from secondsite.agent.lab.peer import RELATIONS
 from secondsite.agent.lab.port import Enable, answer_enable, site_of
 from secondsite.agent.lab.report import Reporter
 from secondsite.agent.lab.resync_peer import RESYNCHRONIZATIONS, Listener
+from secondsite.agent.lab.reversal_peer import REVERSALS, Answer, answering
 from secondsite.agent.lab.state import Association, Half
 from secondsite.errors import SecondsiteError
 from secondsite.wire import inventory as facts
@@ -28,12 +29,13 @@ _log = logs.get(__name__)
 class Associations:
     """All associations of a site. One data port serves them, at the agent's own address and the policy's port."""
 
-    def __init__(self, estate: Estate, reporter: Reporter, enable: Enable) -> None:
+    def __init__(self, estate: Estate, reporter: Reporter, enable: Enable, reverse: Answer) -> None:
         self._estate = estate
         self._reporter = reporter
         self._posts: dict[str, Post] = {
             RELATIONS: answer_enable(enable),
             RESYNCHRONIZATIONS: Listener(estate.halves),
+            REVERSALS: answering(reverse),
         }
         self._lock = threading.Lock()
         self._changes = threading.Lock()
@@ -146,9 +148,18 @@ class Associations:
         if not any(item.role == "Target" and item.peer_site == site for item in self.all().values()):
             raise PeerRefused(403, "NotAuthorized", f"no association lets site {site} replicate to this one")
         require_served(self._estate.faults, site, vm_id, path, self._broker(site))
-        if not path.startswith(RELATIONS):
-            _require_relation(self._estate.halves.get(vm_id), vm_id, site)
+        if not path.startswith((RELATIONS, REVERSALS)):
+            half = self._estate.halves.get(vm_id)
+            self._require_no_takeover(half, vm_id)
+            _require_relation(half, vm_id, site)
         return site
+
+    def _require_no_takeover(self, half: Half | None, vm_id: str) -> None:
+        """A former primary that sends to where its VM runs by now is told so."""
+        if half is None or half.side == "Primary":
+            away = self._estate.machinery.promoted_away(self._estate.replicas.folder(vm_id))
+            if away is not None:
+                raise away.refusal()
 
     def _broker(self, site: str) -> str:
         return next((item.data_host for item in self.all().values() if item.peer_site == site), "")

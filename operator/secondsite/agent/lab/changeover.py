@@ -61,10 +61,13 @@ class Changeovers:
         """From here on a kill does not leave it half done."""
         self._documents.put(change.vm_id, change)
 
-    def undo(self, change: Changeover) -> None:
-        """The engine refused before it changed anything."""
-        if not self._is_done(change):
-            self._documents.remove(Changeover, change.vm_id)
+    def undo(self, change: Changeover) -> bool:
+        """Forget it, if the engine refused before it changed anything; else the next start goes on with it."""
+        begun = self._machinery.is_changing(self.tracking(change.vm_id), self.store(change.vm_id))
+        if begun or self._is_done(change):
+            return False
+        self._documents.remove(Changeover, change.vm_id)
+        return True
 
     def finish(self) -> None:
         """What a start does first: carry out what the engine has begun, forget what it has not."""

@@ -116,7 +116,7 @@ def failed(half: Half, error: str, failure: Failure, started: datetime, clock: L
         {
             "window": counters.current(half.window, now, clock.monitoring_seconds).failed(_kind(failure)),
             "failures": failures,
-            "failure": error,
+            "failure": _explained(half, error, failure),
             "retry_time": now + clock.retry,
             "last_cycle_start": started,
         },
@@ -142,3 +142,13 @@ def _failed(half: Half, failure: Failure, failures: int, clock: LabClock) -> Eve
 
 def _kind(failure: Failure) -> counters.Kind:
     return counters.Kind.NETWORK if failure is Failure.NETWORK else counters.Kind.REPLICATION
+
+
+def _explained(half: Half, error: str, failure: Failure) -> str:
+    """Who was failed over learns it by this alone, and perhaps both copies run."""
+    if failure is not Failure.FAILED_OVER:
+        return error
+    return (
+        f"The replica was failed over at {half.peer_site}: both copies of {half.vm_name} may run. Turn this one off, "
+        f"then demote it to a replica, or have the failover cancelled there and resume: {error}"
+    )

@@ -38,18 +38,19 @@ def adapters_of(centre: DataCentre, machine: Machine) -> tuple[facts.Adapter, ..
     )
 
 
-def replica_fact(replica: Replica) -> facts.VM:
-    """A replica VM: off, its adapters disconnected."""
+def replica_fact(centre: DataCentre, replica: Replica, running: Machine | None = None) -> facts.VM:
+    """A replica VM: off and its adapters disconnected, or, where it was failed over and started, as `running`."""
+    disconnected = tuple(facts.Adapter(item.name, item.mac_address) for item in replica.adapters)
     return facts.VM(
         id=replica.vm_id,
         name=replica.vm_name,
         cloud=replica.cloud,
         host=replica.host,
-        state="Off",
+        state=running.state if running else "Off",
         generation=replica.generation,
         role="Replica",
         disks=tuple(facts.Disk(slot, size, format="Raw") for slot, size in replica.disks),
-        adapters=tuple(facts.Adapter(item.name, item.mac_address) for item in replica.adapters),
+        adapters=adapters_of(centre, running) if running else disconnected,
         storage=replica.storage,
         operating_system=replica.operating_system,
     )

@@ -153,6 +153,10 @@ class Machinery:
         opened.start()
         return opened
 
+    def is_changing(self, tracking: Path, store: Path) -> bool:
+        """Whether a change of roles is half done, and can only go forward."""
+        return engine.promotion_pending(store) or engine.demotion_pending(tracking)
+
     def finish(self, tracking: Path, store: Path) -> None:
         """What an agent does first of all: go on with a change of roles that its end interrupted."""
         if engine.promotion_pending(store):

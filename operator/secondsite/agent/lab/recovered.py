@@ -7,6 +7,7 @@ from pathlib import Path
 
 from secondsite import logs
 from secondsite.agent.lab.changeover import Changeovers
+from secondsite.agent.lab.datacentre import Machine
 from secondsite.agent.lab.engine import EngineError, PointInUse, UnknownPoint
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.guests import Guest
@@ -78,6 +79,11 @@ class Recovered:
             raise
         self.guests[vm_id] = guest
         guest.turn_on()
+
+    def machine(self, vm_id: str) -> Machine | None:
+        """The VM as it runs here; None where it is off."""
+        guest = self.guests.get(vm_id)
+        return guest.machine if guest else None
 
     def shut_down(self, vm_id: str) -> None:
         """Stop-VM: cleanly. One that is off is no error."""

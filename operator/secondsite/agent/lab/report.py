@@ -11,6 +11,7 @@ import msgspec
 from secondsite import logs
 from secondsite.agent.driver import Sink
 from secondsite.agent.lab import counters, inventory
+from secondsite.agent.lab.choice import offered
 from secondsite.agent.lab.engine import EngineError
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.fault_inventory import disturbed
@@ -88,7 +89,12 @@ class Reporter:
             self._shown = True
             replicas = estate.documents.all(Replica)
             machines = inventory.machine_facts(estate.centre, estate.settings, estate.used_bytes())
-            kept = [inventory.replica_fact(replica) for replica in replicas.values() if replica.disks]
+            on = estate.recovered.machine
+            kept = [
+                inventory.replica_fact(estate.centre, found, on(vm_id))
+                for vm_id, found in replicas.items()
+                if found.disks
+            ]
             listed = list(disturbed([*machines, *kept], estate.faults.on, estate.centre.hosts_of))
             for vm in listed:
                 self.sink.publish(vm.id, vm)
@@ -148,7 +154,7 @@ class Reporter:
             primary = estate.primaries.get(vm_id)
             return primary_fact(half, primary.progress() if primary else None, estate.clock, now)
         store = estate.replicas.get(vm_id)
-        points = store.points() if store else []
+        points = offered(half, store.points()) if store else []
         replica, full = estate.documents.get(Replica, vm_id), store.out_of_space if store else ""
         full = full or no_room(estate.faults, vm_id)
         broken = "" if store else estate.replicas.unreadable.get(vm_id, "")

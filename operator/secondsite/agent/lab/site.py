@@ -8,17 +8,22 @@ from secondsite.agent.driver import SiteContext
 from secondsite.agent.lab import counters, inventory
 from secondsite.agent.lab.answers import Answers
 from secondsite.agent.lab.associations import Associations
+from secondsite.agent.lab.choice import offered
 from secondsite.agent.lab.clock import LabClock
 from secondsite.agent.lab.estate import Estate
+from secondsite.agent.lab.failover_source import FailoverSource
+from secondsite.agent.lab.failover_target import FailoverTarget
 from secondsite.agent.lab.fault_desk import FaultDesk
 from secondsite.agent.lab.fault_port import no_room
 from secondsite.agent.lab.machinery import Machinery
 from secondsite.agent.lab.media_verbs import MediaVerbs
+from secondsite.agent.lab.power import Power
 from secondsite.agent.lab.preflight import Preflight
 from secondsite.agent.lab.relation import point_fact
 from secondsite.agent.lab.report import Reporter
 from secondsite.agent.lab.resources import Resources
 from secondsite.agent.lab.resync_verbs import ResyncVerbs
+from secondsite.agent.lab.roles import Roles
 from secondsite.agent.lab.source_verbs import SourceVerbs
 from secondsite.agent.lab.state import Replica, SiteSettings
 from secondsite.agent.lab.target_verbs import TargetVerbs
@@ -51,11 +56,13 @@ class Site:
         self.estate = Estate(context, path, clock, changed, keep_every_cycle=keep_every_cycle, machinery=machinery)
         self.resources = Resources(self.estate, self.reporter)
         self.target = TargetVerbs(self.estate, self.reporter, self.resources)
-        self.associations = Associations(self.estate, self.reporter, self.target.peer_enabled)
+        roles = Roles(self.estate, self.reporter)
+        self.associations = Associations(self.estate, self.reporter, self.target.peer_enabled, roles.reversed_by)
         self.tests = TestFailovers(self.estate, self.resources)
         self.source = SourceVerbs(self.estate)
         later = (MediaVerbs(self.estate, self.source), ResyncVerbs(self.estate))
-        families = (self.source, self.target, self.tests, *later)
+        failover = (FailoverSource(self.estate, roles), FailoverTarget(self.estate, roles, self.target.disable))
+        families = (self.source, self.target, self.tests, *later, *failover, Power(self.estate, self.reporter))
         self.verbs = Verbs(self.estate, self.reporter, families)
         self.preflight = Preflight(self.estate, self.associations)
         self.faults = FaultDesk(self.estate, self.reporter)
@@ -86,7 +93,7 @@ class Site:
         store = self.estate.replicas.get(vm_id)
         half = self.estate.halves.get(vm_id)
         name = half.vm_name if half else vm_id
-        return [point_fact(name, point) for point in store.points()] if store else []
+        return [point_fact(name, point) for point in offered(half, store.points())] if store else []
 
     def detail(self, vm_id: str) -> VMDetail:
         relation, vm = self.reporter.compute(vm_id), self._vm(vm_id)
@@ -109,7 +116,8 @@ class Site:
     def _vm(self, vm_id: str) -> VM | None:
         replica = self.estate.documents.get(Replica, vm_id)
         machines = inventory.machine_facts(self.estate.centre, self.estate.settings, self.estate.used_bytes())
-        kept = [inventory.replica_fact(replica)] if replica and replica.disks else []
+        running = self.estate.recovered.machine(vm_id)
+        kept = [inventory.replica_fact(self.estate.centre, replica, running)] if replica and replica.disks else []
         return next((vm for vm in (*machines, *kept) if vm.id == vm_id), None)
 
     def checks(self) -> list[Check]:
