@@ -67,10 +67,10 @@ class MemoryMachinery(Machinery):
     ) -> None:
         self.files = files
         self.life = life
-        self.manual = ManualRounds()
+        self.manual = ManualRounds(now)
         self._network = network
         self._centre = centre
-        self._now = now
+        self.now = now
         self._stored = stored
 
     def centre(self, path: Path) -> DataCentre:
@@ -83,13 +83,14 @@ class MemoryMachinery(Machinery):
         return Idle()
 
     def socket(self, folder: Path, answer: Answer) -> LabSocket:
+        self.answer = answer
         return cast("LabSocket", Idle())
 
     def rounds(self, places: int) -> Rounds:
         return self.manual
 
     def guest(self, machine: Machine, folder: Path) -> Guest:
-        return cast("Guest", MemoryGuest(self.files, machine, folder, self._now))
+        return cast("Guest", MemoryGuest(self.files, machine, folder, self.now))
 
     def has_disks(self, machine: Machine, folder: Path) -> bool:
         return folder in self.files.disks
@@ -106,7 +107,7 @@ class MemoryMachinery(Machinery):
 
     def track(self, root: Path, vm_id: str, disks: Mapping[str, SourceDisk]) -> ReplicationSource:
         memory = cast("Mapping[str, MemoryDisk]", disks)
-        return cast("ReplicationSource", MemoryTracking(self.files, self.life, root, vm_id, memory, self._now))
+        return cast("ReplicationSource", MemoryTracking(self.files, self.life, root, vm_id, memory, self.now))
 
     def distrust(self, root: Path) -> None:
         if root in self.files.tracking:
@@ -116,7 +117,7 @@ class MemoryMachinery(Machinery):
         return root in self.files.stores
 
     def store(self, root: Path, vm_id: str, committed: Committed, changed: Callable[[], None]) -> TargetStore:
-        made = MemoryStore(self.files, self.life, root, vm_id, committed, changed, self._now)
+        made = MemoryStore(self.files, self.life, root, vm_id, committed, changed, self.now)
         return cast("TargetStore", made)
 
     def remove_store(self, root: Path) -> None:

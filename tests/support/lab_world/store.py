@@ -81,6 +81,7 @@ class MemoryStore:
         self._on_commit = committed
         self._on_change = changed
         self._now = now
+        self.commits = 0
         self._refused: datetime | None = None
         self._open_clones: dict[str, MemoryClone] = {}
         if root not in files.stores:
@@ -189,6 +190,7 @@ class MemoryStore:
         self.held.points.append(PointFiles(fact, image, sizes))
         self.held.sizes, self.held.opened, self.held.received = sizes, None, {}
         self.held.stale, self.held.stale_keys = False, None
+        self.commits += 1
         self._on_commit(fact)
         return fact.durable_time
 

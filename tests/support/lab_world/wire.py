@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from secondsite.agent.lab.engine import Authorize, Compression, LinkError, PeerRefused, Post, PromotedAway
-from secondsite.agent.lab.engine.port.client import _error_of
+from secondsite.agent.lab.engine.port.stream import _error_of
 from secondsite.agent.lab.engine.port.routes import _problem_of
 from secondsite.wire.peer import CycleOpen, Message, PeerStatus
 from support.lab_world.images import Image, Key

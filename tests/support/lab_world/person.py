@@ -1,0 +1,106 @@
+"""What a person does: protects a VM, and afterwards mends whatever a health reason asks to be mended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from secondsite.agent.lab.state import Half
+from secondsite.wire.operations import Verb
+from support.lab_world.commands import message
+from support.lab_world.side import Side
+from support.lab_world.world import World
+
+_PATIENCE = 24
+
+# What each state of each side asks for, where waiting does not help.
+REMEDIES: dict[tuple[str, str], Verb] = {
+    ("Primary", "ReadyForInitialReplication"): Verb.START_INITIAL_REPLICATION,
+    ("Primary", "Suspended"): Verb.RESUME,
+    ("Primary", "Error"): Verb.RESUME,
+    ("Primary", "WaitingForStartResynchronize"): Verb.RESYNCHRONIZE,
+    ("Primary", "ResynchronizeSuspended"): Verb.RESUME,
+    ("Primary", "PreparedForFailover"): Verb.CANCEL_FAILOVER,
+    ("Primary", "UpdateError"): Verb.UPDATE_SETTINGS,
+    ("Replica", "Suspended"): Verb.RESUME,
+    ("Replica", "FailedOverWaitingCompletion"): Verb.CANCEL_FAILOVER,
+}
+
+
+def protect(world: World, writes: int = 3) -> None:
+    """Until both halves replicate."""
+    for side, verb in (
+        (world.west, Verb.PREPARE_REPLICA),
+        (world.east, Verb.ENABLE_REPLICATION),
+        (world.west, Verb.CONFIGURE_REPLICA),
+        (world.east, Verb.START_INITIAL_REPLICATION),
+    ):
+        outcome = world.perform(side, verb, message(verb, side))
+        assert outcome is None, f"{verb.value}: {outcome!r}"
+    for _ in range(writes):
+        if world.east.guest:
+            world.east.guest.write()
+    world.settle()
+    assert [side.state for side in world.sides] == ["Replicating", "Replicating"]
+
+
+def mend(world: World, tell: Callable[[str], None]) -> None:
+    """All faults clear, agents and link are up, time passes, and what is asked for is done: then all is well."""
+    world.network.link.mend()
+    for side in world.sides:
+        side.files.full = False
+        side.life.fuse = None
+        if not side.up:
+            outcome = world.restart(side)
+            tell(f"agent {side.name} starts again: {outcome or 'done'}")
+    for _ in range(_PATIENCE):
+        world.wait(900)
+        if well(world):
+            return
+        for side in world.sides:
+            _help(world, side, tell)
+    raise AssertionError(f"the world does not heal: {_described(world)}")
+
+
+def well(world: World) -> bool:
+    """Both halves replicate, in health, and the newest point holds every write; or nobody ever asked for it."""
+    halves = [side.half for side in world.sides]
+    if halves == [None, None]:
+        return True
+    facts = [side.relation for side in world.sides]
+    if any(fact is None or fact.state != "Replicating" or fact.health != "Normal" for fact in facts):
+        return False
+    source, target = world.sides if halves[0] and halves[0].side == "Primary" else world.sides[::-1]
+    newest = target.store.held.points[-1].image if target.store and target.store.held.points else None
+    return source.guest is not None and newest == source.guest.image
+
+
+def _help(world: World, side: Side, tell: Callable[[str], None]) -> None:
+    verb = _remedy(world, side, side.half)
+    if verb is not None:
+        outcome = world.perform(side, verb, message(verb, side))
+        tell(f"a person tells {side.name} {verb.value}: {outcome or 'done'}")
+
+
+def _remedy(world: World, side: Side, half: Half | None) -> Verb | None:
+    other = world.other(side).half
+    if half is None:
+        return None
+    if other is None:
+        return Verb.DISABLE_REPLICATION
+    if half.side == other.side == "Replica":
+        return Verb.DISABLE_REPLICATION
+    found = REMEDIES.get((half.side, half.state))
+    if found is not None:
+        return found
+    fact = side.relation
+    counted = {"missed-over-20-percent", "latency-over-5-minutes"}
+    return Verb.RESET_STATISTICS if fact and set(fact.health_reasons) & counted else None
+
+
+def _described(world: World) -> str:
+    return " | ".join(
+        f"{side.name}: {fact.mode} {fact.state} {fact.health} {fact.health_reasons} {fact.message}"
+        if (fact := side.relation)
+        else f"{side.name}: nothing"
+        for side in world.sides
+    )

@@ -1,0 +1,183 @@
+"""Random schedules as stories: each rule does one thing to the world and says so in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from secondsite.agent.lab.events import Event
+from secondsite.agent.lab.table import TABLE
+from secondsite.wire.operations import Verb
+from secondsite.wire.problems import Refusal
+from support.lab_world import checks, person
+from support.lab_world.commands import message
+from support.lab_world.side import Side
+from support.lab_world.verbs import VerbChecks
+from support.lab_world.world import World
+
+SIDES = st.sampled_from(("east", "west"))
+SPANS = {"a moment": 1.0, "one cycle": 900.0, "an hour": 3600.0, "a day": 86400.0}
+# CheckTestVM waits between its probes: the driver's, and changes nothing.
+VERBS = tuple(verb for verb in Verb if verb not in (Verb.CHECK_TEST_VM, Verb.REFRESH_INVENTORY))
+_EVENTS: dict[Verb, Event | None] = {verb: next((event for event in Event if event.value == verb.value), None) for verb in VERBS}
+
+
+class Story(RuleBasedStateMachine):
+    """Both halves, the link between them, their agents' lives, and whoever commands them."""
+
+    capabilities: ClassVar[Sequence[str]] = ()
+    converges: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(self.capabilities)
+        self.ledger = checks.Ledger()
+        self.verbs = VerbChecks(self.world, self.ledger)
+        self.clock_stood = False
+
+    def tell(self, line: str) -> None:
+        """A line of the story, and what it led to."""
+        self.world.settle()
+        halves = " | ".join(checks.described(side.half) if side.up else "dead" for side in self.world.sides)
+        note(f"{line}  [{halves}]")
+
+    @initialize(protected=st.sampled_from((True, True, True, False)))
+    def begin(self, protected: bool) -> None:
+        self.clock_stood = True
+        if protected:
+            person.protect(self.world)
+        self.tell("a VM is protected" if protected else "nothing is replicated yet")
+
+    @rule(count=st.integers(1, 4))
+    def guest_writes(self, count: int) -> None:
+        self.clock_stood = True
+        for side in self.world.living:
+            for _ in range(count if side.guest else 0):
+                side.guest.write()  # type: ignore[union-attr]  # asked for in the line above
+        self.tell(f"the guest writes {count}")
+
+    @rule(span=st.sampled_from(tuple(SPANS)))
+    def time_passes(self, span: str) -> None:
+        self.clock_stood = False
+        self.world.wait(SPANS[span])
+        self.tell(f"{span} passes")
+
+    @rule(name=SIDES, data=st.data())
+    def sensible_verb(self, name: str, data: st.DataObject) -> None:
+        side = self._side(name)
+        if side.up:
+            allowed = [verb for verb in VERBS if _listed(side, verb)]
+            self._do(side, data.draw(st.sampled_from(allowed)))
+
+    @rule(name=SIDES, verb=st.sampled_from(VERBS))
+    def any_verb(self, name: str, verb: Verb) -> None:
+        side = self._side(name)
+        if side.up:
+            self._do(side, verb)
+
+    @rule(name=SIDES, verb=st.sampled_from(VERBS), acts=st.integers(0, 12))
+    def killed_in_a_verb(self, name: str, verb: Verb, acts: int) -> None:
+        self.clock_stood = True
+        side = self._side(name)
+        if side.up:
+            side.life.fuse = acts
+            outcome = self.world.perform(side, verb, message(verb, side))
+            side.life.fuse = None
+            self.verbs.noted(side, verb, outcome)
+            self.tell(f"{name} is told {verb.value}, and is killed after {acts} durable acts: {_said(outcome)}")
+
+    @rule(name=SIDES, acts=st.integers(0, 9))
+    def killed_at_work(self, name: str, acts: int) -> None:
+        self.clock_stood = False
+        side = self._side(name)
+        if side.up:
+            side.life.fuse = acts
+            self.world.wait(900)
+            side.kill()
+            self.tell(f"agent {name} is killed after {acts} durable acts of the next cycle")
+
+    @rule(name=SIDES)
+    def starts(self, name: str) -> None:
+        self.clock_stood = True
+        side = self._side(name)
+        if not side.up:
+            outcome = self.world.restart(side)
+            self.tell(f"agent {name} starts again: {_said(outcome)}")
+
+    @rule(fates=st.lists(st.sampled_from(("ok", "ok", "lost", "answer lost")), min_size=1, max_size=5))
+    def link_loses(self, fates: list[str]) -> None:
+        self.clock_stood = True
+        self.world.network.link.plan.extend(fates)  # type: ignore[arg-type]  # hypothesis widens literals
+        self.tell(f"the link will do with its next messages: {', '.join(fates)}")
+
+    @rule(up=st.booleans())
+    def link(self, up: bool) -> None:
+        self.clock_stood = True
+        self.world.network.link.up = up
+        self.tell(f"the link goes {'up' if up else 'down'}")
+
+    @rule(seconds=st.sampled_from((0, 60, 400)))
+    def link_slow(self, seconds: int) -> None:
+        self.clock_stood = True
+        self.world.network.link.seconds_per_call = seconds
+        self.tell(f"the link takes {seconds} s for a message")
+
+    @rule(count=st.integers(1, 3))
+    def writes_under_way(self, count: int) -> None:
+        self.clock_stood = True
+        for side in self.world.living:
+            if side.guest:
+                self.world.network.link.during.extend([side.guest.write] * count)
+        self.tell(f"the guest will write {count} while the next cycle is sent")
+
+    @precondition(lambda self: self.verbs.last is not None)
+    @rule()
+    def repeats(self) -> None:
+        self.clock_stood = True
+        self.tell(f"{self.verbs.repeat()}")
+
+    @rule(name=SIDES, full=st.booleans())
+    def disk_full(self, name: str, full: bool) -> None:
+        self.clock_stood = True
+        self._side(name).files.full = full
+        self.tell(f"the storage of {name} is {'full' if full else 'no longer full'}")
+
+    @rule(name=SIDES)
+    def host_crashes(self, name: str) -> None:
+        self.clock_stood = True
+        side = self._side(name)
+        side.crash()
+        outcome = self.world.restart(side)
+        self.tell(f"the host of {name} crashes and comes back: {_said(outcome)}")
+
+    @invariant()
+    def all_holds(self) -> None:
+        checks.every(self.world, self.ledger, clock_stood=self.clock_stood)
+
+    def teardown(self) -> None:
+        if self.converges:
+            person.mend(self.world, note)
+
+    def _side(self, name: str) -> Side:
+        return self.world.east if name == "east" else self.world.west
+
+    def _do(self, side: Side, verb: Verb) -> None:
+        self.clock_stood = True
+        outcome = self.verbs.perform(side, verb)
+        self.tell(f"{side.name} is told {verb.value}: {_said(outcome)}")
+
+
+def _listed(side: Side, verb: Verb) -> bool:
+    half, event = side.half, _EVENTS[verb]
+    place = (half.side, half.state) if half else ("None", "Disabled")
+    return any(row.event is event and row.side == place[0] and place[1] in row.before for row in TABLE)
+
+
+def _said(outcome: object) -> str:
+    if isinstance(outcome, Refusal):
+        return f"refused, {outcome.code.value}: {outcome.detail}"
+    return "done" if outcome is None else f"{type(outcome).__name__}: {outcome}"

@@ -1,0 +1,79 @@
+"""What must hold of one verb: a refused one changes nothing, a test leaves production alone, a repeated one agrees."""
+
+from __future__ import annotations
+
+from secondsite.agent.lab.engine import EngineError
+from secondsite.agent.lab.state import Half
+from secondsite.wire.base import Message
+from secondsite.wire.operations import Verb
+from secondsite.wire.problems import Code, Refusal
+from support.lab_world import checks
+from support.lab_world.commands import message
+from support.lab_world.side import Side
+from support.lab_world.world import Outcome, World
+
+# Those that end before anything is begun. Others may have got half way, and are repeated.
+_CLEAN = frozenset({Code.STATE_CONFLICT, Code.UNSUPPORTED, Code.NOT_FOUND, Code.INVALID_REQUEST, Code.IN_USE})
+_TESTS = frozenset({Verb.START_TEST_FAILOVER, Verb.STOP_TEST_FAILOVER})
+
+
+class VerbChecks:
+    """Performs verbs and holds them to it."""
+
+    def __init__(self, world: World, ledger: checks.Ledger) -> None:
+        self.world = world
+        self.ledger = ledger
+        self.last: tuple[Side, Verb, Message] | None = None
+
+    def perform(self, side: Side, verb: Verb) -> Outcome:
+        """One verb, with all its checks."""
+        before, told = checks.documents(self.world), message(verb, side)
+        chains = [checks.chain(each) for each in self.world.living]
+        if verb is Verb.FAILOVER:
+            self._expect_loss_below_pending(side)
+        outcome = self.world.perform(side, verb, told)
+        if isinstance(outcome, Refusal):
+            told_what = outcome.remedy or "works in" in outcome.detail
+            assert told_what or outcome.code is not Code.STATE_CONFLICT, f"{verb.value}: {outcome} has no remedy"
+            if outcome.code in _CLEAN:
+                assert checks.documents(self.world) == before, f"{verb.value} was refused, and changed something"
+        assert not isinstance(outcome, EngineError), f"{verb.value} failed without a refusal: {outcome!r}"
+        if verb in _TESTS:
+            assert [checks.chain(each) for each in self.world.living] == chains, f"{verb.value} changed the chain"
+        self.noted(side, verb, outcome)
+        return outcome
+
+    def noted(self, side: Side, verb: Verb, outcome: Outcome) -> None:
+        """What later checks must know of it."""
+        if verb is Verb.FAILOVER and not isinstance(outcome, Refusal):
+            self.ledger.forced = True
+        self.last = (side, verb, message(verb, side)) if outcome is None else None
+
+    def repeat(self) -> str:
+        """The last verb once more, as after an unknown outcome: it agrees, and all stays as it was."""
+        assert self.last is not None
+        side, verb, told = self.last
+        self.last = None
+        if not side.up:
+            return f"{side.name} cannot be asked once more"
+        before = [(half.side, half.state) if half else None for half in self._halves()]
+        outcome = self.world.perform(side, verb, told, resumed=True)
+        after = [(half.side, half.state) if half else None for half in self._halves()]
+        assert before == after, f"{verb.value}, repeated, led from {before} to {after}"
+        return f"{side.name} is told {verb.value} once more, after an unknown outcome: {outcome or 'done'}"
+
+    def _halves(self) -> list[Half | None]:
+        return [side.half for side in self.world.living]
+
+    def _expect_loss_below_pending(self, side: Side) -> None:
+        """What a failover to the newest point would lose now is what the source says is pending."""
+        source, store = self.world.other(side), side.store
+        if store is None or not store.points() or not source.up or source.guest is None:
+            return
+        half, fact = source.half, source.relation
+        if half is None or half.side != "Primary" or fact is None or fact.pending_bytes is None:
+            return
+        held = store.held.points[-1].image.get(("SCSI-0-0", 0), 0)
+        lost = source.guest.count - held
+        if lost > 0 and fact.state in ("Replicating", "Suspended"):
+            assert fact.pending_bytes > 0, f"{lost} writes would be lost, and nothing is said to be pending"
