@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TypeVar
 
@@ -30,7 +31,7 @@ Answer = TypeVar("Answer", bound=Message)
 
 
 class PeerClient:
-    """Dials the data port of another site; keeps no connection, so it may be shared by all VMs and kept for ever.
+    """Dials the data port of another site; holds no connection itself, so it may be shared by all VMs, for ever.
 
     `tls` None is for tests and benchmarks. `verify_peer` sees the certificate of each connection, as `getpeercert`
     gives it, and raises PeerRefused for a stranger. `dial` replaces the plain TCP connection (faults of the link).
@@ -74,17 +75,27 @@ class PeerClient:
 
     def post(self, path: str, message: Message, answer: type[Answer]) -> Answer:
         """A message beside replication (`DataServer`'s `posts`). LinkError, PeerRefused."""
-        with self.session() as peer:
+        # What is said only once goes over a connection that nothing else has used.
+        with contextlib.closing(PeerSession(self.open_channel, self._name, self.link.speed)) as peer:
             return peer.post(path, message, answer)
 
     @contextlib.contextmanager
     def session(self) -> Iterator["PeerSession"]:
-        """One connection, from its first use to the end of the block."""
-        peer = PeerSession(self.open_channel, f"{self._address[0]}:{self._address[1]}", self.link.speed)
+        """One connection, from its first use to the end of the block; it may be one that the link has kept."""
+        peer = PeerSession(self.open_channel, self._name, self.link.speed, self._take_idle)
         try:
             yield peer
-        finally:
+        except BaseException:
             peer.close()
+            raise
+        peer.hand_over(lambda channel, opened: self.link.idle.keep((self._address, self._tls), channel, opened))
+
+    @property
+    def _name(self) -> str:
+        return f"{self._address[0]}:{self._address[1]}"
+
+    def _take_idle(self) -> tuple[Channel, float] | None:
+        return self.link.idle.take((self._address, self._tls))
 
     def open_channel(self) -> Channel:
         """A new connection, its other end verified."""
@@ -116,8 +127,18 @@ class PeerClient:
 class PeerSession:
     """Requests on one connection, one after the other. After a LinkError it is of no more use."""
 
-    def __init__(self, connect: Callable[[], Channel], host: str, speed: LinkSpeed) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Channel],
+        host: str,
+        speed: LinkSpeed,
+        take_idle: Callable[[], tuple[Channel, float] | None] = lambda: None,
+    ) -> None:
         self._connect = connect
+        self._take_idle = take_idle
+        # Whether the connection was another's before, and nothing was answered on it since.
+        self._untried = False
+        self._opened_at = 0.0
         self._host = host
         self._speed = speed
         self._channel: Channel | None = None
@@ -168,11 +189,32 @@ class PeerSession:
     def close(self) -> None:
         if self._channel is not None:
             self._channel.close()
+            self._channel, self._untried = None, False
+
+    def hand_over(self, keep: Callable[[Channel, float], None]) -> None:
+        """Give a connection on which nothing is under way to who keeps it."""
+        if self._channel is not None and not self._untried and self._still():
+            keep(self._channel, self._opened_at)
             self._channel = None
+        self.close()
+
+    def _still(self) -> bool:
+        try:
+            return self._channel is not None and not self._channel.answer_waits()
+        except LinkError:
+            return False
+
+    def _reuse(self) -> None:
+        """Take an idle connection, if there is one; whether it still stands only an answer shows."""
+        while self._channel is None and (found := self._take_idle()):
+            self._channel, self._opened_at = found
+            self._untried = True
+            if not self._still():
+                self.close()
 
     def _opened(self) -> Channel:
         if self._channel is None:
-            self._channel = self._connect()
+            self._channel, self._opened_at, self._untried = self._connect(), time.monotonic(), False
         return self._channel
 
     def get_bytes(self, path: str) -> bytes:
@@ -181,6 +223,14 @@ class PeerSession:
 
     def _call(self, method: str, path: str, message: Message | None, answer: type[Answer]) -> Answer:
         body = b"" if message is None else msgspec.json.encode(message)
+        self._reuse()
+        if self._untried:
+            # The other side may have hung up at this very moment; every request may be repeated.
+            with contextlib.suppress(LinkError):
+                found = read_answer(self._send(method, path, body), answer)
+                self._untried = False
+                return found
+            self.close()
         return read_answer(self._send(method, path, body), answer)
 
     def _send(self, method: str, path: str, body: bytes) -> Channel:

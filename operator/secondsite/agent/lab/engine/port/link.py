@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from secondsite.agent.lab.engine.errors import Stopped
 from secondsite.agent.lab.engine.port.codec import LinkSpeed
+from secondsite.agent.lab.engine.port.idle import IdleChannels
 
 # With three connections each they stay below what a peer grants one address (`server`).
 _CYCLES = 32
@@ -13,10 +14,11 @@ _LONGEST_WAIT_SECONDS = 0.2
 
 
 class Link:
-    """One per peer, for as long as the process lives."""
+    """One per peer, for as long as the process lives. `keep`: how many connections stay open between cycles."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: int = 0) -> None:
         self.speed = LinkSpeed()
+        self.idle = IdleChannels(keep)
         self._places = threading.Semaphore(_CYCLES)
 
     @contextlib.contextmanager
