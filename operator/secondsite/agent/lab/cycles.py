@@ -36,6 +36,7 @@ class Outcome:
 _SENDING: frozenset[State] = frozenset(
     {"InitialReplicationInProgress", "WaitingForInitialReplication", "Replicating", "WaitingForUpdateCompletion"}
 )
+_REPEATING = _SENDING | {"Resynchronizing"}
 _FINAL = {
     Failure.REFUSED: Event.CYCLE_REFUSED,
     Failure.FAILED_OVER: Event.PEER_FAILED_OVER,
@@ -54,8 +55,11 @@ def pause(half: Half, clock: LabClock) -> float | None:
     due = _due(half, now, between)
     if due is None:
         return None
-    # A clock that was set back must not stop replication.
-    return max(0.0, min((due - now).total_seconds(), max(between, clock.retry.total_seconds())))
+    left, longest = (due - now).total_seconds(), max(between, clock.retry.total_seconds())
+    if left > longest and half.state in _REPEATING:
+        # The clock was set back: that must not stop replication.
+        return 0.0
+    return max(0.0, min(left, longest))
 
 
 def _due(half: Half, now: datetime, between: float) -> datetime | None:

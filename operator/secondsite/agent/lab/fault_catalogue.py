@@ -54,7 +54,6 @@ KINDS: dict[Fault, Kind] = {
         "seconds",
         0,
         3600,
-        once=True,
     ),
     Fault.CLOCK_SKEW: Kind(
         "The site's clock is ahead by that; negative: behind", Scope.SITE, "seconds", -_DAY, _DAY, 60

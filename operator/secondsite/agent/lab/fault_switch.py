@@ -65,7 +65,7 @@ class FaultSwitch:
             seconds = self._blackout(value if value is not None else seconds)
         happens: dict[Fault, Callable[[Primary], None]] = {
             Fault.HOST_CRASH: Primary.distrust,
-            Fault.DISK_TOUCHED_OFFLINE: Primary.distrust,
+            Fault.DISK_TOUCHED_OFFLINE: Primary.touched_offline,
         }
         if fault is Fault.REPLICA_PAUSED:
             self._pause(vm_id)
