@@ -129,7 +129,10 @@ class _Image:
 
 def _ring(read: Read) -> dict[int, Record]:
     data = read(layout.RING_OFFSET, layout.RING_RECORDS * layout.RECORD_BYTES)
-    found = {}
+    found: dict[int, Record] = {}
+    # Most guests of a large site never wrote: nothing at all is seen a hundred times faster so.
+    if data.count(0) == len(data):
+        return found
     for at in range(0, len(data), layout.RECORD_BYTES):
         if data[at : at + 8] != bytes(8):
             record = Record.from_bytes(data[at : at + layout.RECORD_BYTES])
