@@ -49,7 +49,7 @@ class Answers:
         status = {
             "site": self._estate.context.site,
             "hurry": self._estate.clock.hurry,
-            "guests": {vm_id: _record(guest.newest) for vm_id, guest in self._estate.guests.items()},
+            "guests": {vm_id: _record(guest.newest) for vm_id, guest in self._running().items()},
             "halves": {
                 half.vm_id: {
                     "name": half.vm_name,
@@ -73,9 +73,10 @@ class Answers:
 
     def _truth(self, request: dict[str, Any]) -> dict[str, Any]:
         vm_id = str(request["vmID"])
-        guest, store = self._estate.guests.get(vm_id), self._estate.replicas.get(vm_id)
+        guest, store = self._running().get(vm_id), self._estate.replicas.get(vm_id)
         if guest:
-            return _guest_truth(guest, vm_id, request.get("sequence"))
+            points = {"points": self._point_truths(vm_id, store)} if store else {}
+            return _guest_truth(guest, vm_id, request.get("sequence")) | points
         if store is None:
             raise ValueError(f"neither VM {vm_id} nor a replica of it is here")
         return {"vmID": vm_id, "role": "Target", "points": self._point_truths(vm_id, store)}
@@ -102,14 +103,23 @@ class Answers:
         return found
 
     def _replay(self, request: dict[str, Any]) -> dict[str, Any]:
-        vm_id, point = str(request["vmID"]), str(request["point"])
+        vm_id, point = str(request["vmID"]), str(request.get("point", ""))
         machine = datacentre.load(Path(str(request["disks"]))).machine(vm_id)
+        guest = self._running().get(vm_id)
+        if machine and guest and not point:
+            with guest.paused():
+                evidence = replay(machine, disk_ids(machine), guest.readers)
+            return {"vmID": vm_id, "point": "", **_evidence(evidence)}
         store = self._estate.replicas.get(vm_id)
         if machine is None or store is None:
             raise ValueError(f"VM {vm_id} is not in that file, or has no replica here")
         readers = {name: _reader(store, point, name) for name in store.store.disks}
         evidence = replay(machine, disk_ids(machine), readers)
         return {"vmID": vm_id, "point": point, **_evidence(evidence)}
+
+    def _running(self) -> dict[str, Guest]:
+        """The site's own VMs, and replicas that were failed over and are on."""
+        return self._estate.guests | self._estate.recovered.guests
 
     def _crash(self, request: dict[str, Any]) -> dict[str, Any]:
         self._estate.primaries[str(request["vmID"])].distrust()
