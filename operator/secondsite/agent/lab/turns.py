@@ -76,11 +76,21 @@ def deliver(turn: Turn) -> None:
 
 
 def await_media(turn: Turn) -> None:
-    """Look whether the exported copy has arrived at the replica; once it has, replication goes on from there."""
+    """Look whether the exported copy has arrived at the replica; once it has, replication goes on from there.
+
+    Raises MapNotTrusted where it has, but what was written since the export is lost.
+    """
+    half = turn.half
     try:
-        deliver(turn)
+        if turn.source.map_trusted or Capability.SCAN_AFTER_CRASH in turn.works.capabilities:
+            deliver(turn)
+            return
+        if turn.client.status(half.vm_id).head is not None:
+            turn.halves.step(half.vm_id, Event.INITIAL_DONE, initial_done=True)
+            deliver(turn)
     except WaitingForMedia:
-        turn.halves.update(turn.half.vm_id, last_cycle_start=turn.started, retry_time=None, failures=0, failure="")
+        _log.debug("the media have not arrived", vm=half.vm_name)
+    turn.halves.update(half.vm_id, last_cycle_start=turn.started, retry_time=None, failures=0, failure="")
 
 
 def kind_of(error: Exception) -> Failure:
