@@ -8,14 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 import pytest
 
+from secondsite.agent.lab.datacentre import Knobs
+from secondsite.agent.lab.fault_catalogue import KINDS
+from secondsite.agent.lab.faults import Fault
 from secondsite.agent.lab.health import _TEXTS, Limits, Sight
 from secondsite.agent.lab.health import judge as judge_health
 from secondsite.agent.lab.table import TABLE, Row
 from secondsite.plan.protectedvm.decide import plan
 from secondsite.plan.protectedvm.judge import judge
-from secondsite.wire.facts import State
+from secondsite.wire.agent import Capability
+from secondsite.wire.facts import Counters, Fact, State
 from secondsite.wire.health import Reason
 from support import worlds as w
 from support.simulated_sites import settle
@@ -136,3 +141,26 @@ def _ailing() -> Iterator[Sight]:
     yield replace(WELL, points_damaged=True)
     yield replace(WELL, newest_damaged=True)
     yield replace(WELL, unreadable=True)
+
+
+def test_every_counter_is_explained() -> None:
+    assert [code(cells[0]) for cells in table("Counters")] == _encoded(Counters)
+
+
+def test_every_knob_is_there_with_its_default() -> None:
+    shown = {code(cells[0]): float(cells[1]) for cells in table("Timings and knobs")}
+    assert shown == {field.alias: float(field.default) for field in Knobs.model_fields.values()}
+    assert {cells[2] for cells in table("Timings and knobs")} == {"yes", "no"}
+
+
+def test_every_fault_is_there_with_whom_it_is_for_and_its_value() -> None:
+    shown = {code(cells[0]): cells[1:3] for cells in table("Faults")}
+    assert shown == {fault.value: [KINDS[fault].scope.value, KINDS[fault].unit or "-"] for fault in Fault}
+
+
+def test_every_capability_is_there() -> None:
+    assert {code(cells[0]) for cells in table("Capabilities")} == {each.value for each in Capability}
+
+
+def _encoded(kind: type[Fact]) -> list[str]:
+    return [field.encode_name for field in msgspec.structs.fields(kind)]
