@@ -38,6 +38,9 @@ from secondsite.wire.facts import DiskSlot
 
 P = TypeVar("P")
 
+# To each peer, between two cycles.
+_KEPT_CONNECTIONS = 8
+
 _log = logs.get(__name__)
 
 
@@ -71,6 +74,7 @@ class Estate:
         self.context = dataclasses.replace(context, tls=BreakableTLS(context.tls, self.faults))
         self.clock = clock = dataclasses.replace(clock, now=self.faults.now)
         self.machinery.now = clock.now
+        self.machinery.unchanged_seconds = 0 if keep_every_cycle else clock.point_spacing_seconds
         self.halves = Halves(self.documents, self._half_changed, HostLog(clock.now))
         self.settings = self.documents.get(SiteSettings, "site") or SiteSettings()
         self.bucket = TokenBucket(self.faults.slowed(self.settings.bandwidth))
@@ -82,7 +86,7 @@ class Estate:
         self.changes = Changeovers(context.data, self.documents, self.halves, self.machinery, clock)
         self.recovered = Recovered(self.changes, self.documents, self.halves, self.replicas, self.machinery)
         self._listed = self.centre
-        self._links: defaultdict[str, Link] = defaultdict(Link)
+        self._links: defaultdict[str, Link] = defaultdict(lambda: Link(_KEPT_CONNECTIONS))
         self._changed = changed
         self._lock = threading.RLock()
         self._scrubber = Scrubber(self.replicas.all, clock, self.machinery.thread)
@@ -118,6 +122,8 @@ class Estate:
             primary.close()
         self.replicas.close()
         self.rounds.close()
+        for link in self._links.values():
+            link.idle.close()
         for guest in self.guests.values():
             guest.close()
         self.documents.close()

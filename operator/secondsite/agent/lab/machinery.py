@@ -57,6 +57,8 @@ class Machinery:
     """The real engine, on files, sockets and threads. `now` is the clock of the site, which may be wrong."""
 
     now: Callable[[], datetime] = staticmethod(utc_now)
+    unchanged_seconds = 0.0
+    """For how long a point may go on being the newest while nothing changes; 0: every cycle makes one."""
 
     def centre(self, path: Path) -> DataCentre:
         """What the data-centre file says. Raises SecondsiteError."""
@@ -104,7 +106,7 @@ class Machinery:
 
     def track(self, root: Path, vm_id: str, disks: Mapping[str, SourceDisk]) -> ReplicationSource:
         """The map of changes of a VM, made where there is none."""
-        return ReplicationSource(root, vm_id, disks, clock=self.now)
+        return ReplicationSource(root, vm_id, disks, clock=self.now, unchanged_seconds=self.unchanged_seconds)
 
     def distrust(self, root: Path) -> None:
         """The map of changes, closed now, vouches for nothing any more."""
@@ -124,7 +126,9 @@ class Machinery:
 
     def store(self, root: Path, vm_id: str, committed: Committed, changed: Callable[[], None]) -> TargetStore:
         """The files of a replica, made where there are none."""
-        return TargetStore(root, vm_id, on_commit=committed, on_change=changed, clock=self.now)
+        found = TargetStore(root, vm_id, on_commit=committed, on_change=changed, clock=self.now, rests=True)
+        found.receiver.takes_unchanged = self.unchanged_seconds > 0
+        return found
 
     def remove_store(self, root: Path) -> None:
         """Remove a replica that cannot be opened."""

@@ -46,6 +46,8 @@ class ReplicaStore:
         self._clock = works.clock
         self._keep_every_cycle = keep_every_cycle
         self._untidy = False
+        # What the points were thinned out by last: where it is the same, there is nothing to do.
+        self._tidied: object = None
         self.store = works.machinery.store(root, vm_id, self._committed, self._changed)
         self._catch_up()
         works.rounds.add(self._key, self)
@@ -91,11 +93,19 @@ class ReplicaStore:
     def drop_clone(self, clone_id: str) -> None:
         """Delete a clone; an unknown one is no error."""
         self.store.drop_clone(clone_id)
+        self._tidied = None
 
     def tidy(self) -> None:
         """Look at the retention again: settings have changed, or a clone is gone."""
-        self._untidy = True
-        self._works.rounds.wake(self._key)
+        if self._tidied is None or self._tidied != self._grounds:
+            self._untidy = True
+            self._works.rounds.wake(self._key)
+
+    @property
+    def _grounds(self) -> object:
+        """What decides which points stay, but for the time, which passes with new points only."""
+        half = self._halves.get(self.vm_id)
+        return half and (self.store.head, half.settings, half.resynchronized_point, half.clone_id, half.failover_clone)
 
     def close(self) -> None:
         """Stop; the replica stays."""
@@ -154,6 +164,7 @@ class ReplicaStore:
         self._halves.step(self.vm_id, Event.RESYNC_DONE, **noted)
 
     def _changed(self) -> None:
+        self._tidied = None
         self._works.announce(self.vm_id)
         self.tidy()
 
@@ -166,10 +177,11 @@ class ReplicaStore:
 
     def turn(self) -> None:
         """Thin out the points as the settings say."""
-        self._untidy = False
+        self._untidy, self._tidied = False, self._grounds
         try:
             self._thin_out()
         except (EngineError, OSError) as error:
+            self._tidied = None
             _log.exception("thinning out recovery points failed", vm=self.vm_id, error=str(error))
         self._works.announce(self.vm_id)
 
