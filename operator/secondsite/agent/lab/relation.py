@@ -107,6 +107,7 @@ def replica_fact(half: Half, files: Files, replica: Replica | None, clock: LabCl
         pending_bytes=0,
         cycles=half.cycles,
         test_vm=half.test_vm,
+        last_test_time=half.last_test_time,
         failover_point=half.failover_point,
         seconds_outside_rpo=rpo.told(half, now),
     )
