@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from secondsite import logs
+from secondsite.agent.lab import rpo
 from secondsite.agent.lab.clock import LabClock
 from secondsite.agent.lab.counters import Window
 from secondsite.agent.lab.engine import EngineError
@@ -122,6 +123,7 @@ class Changeovers:
     def _changes(self, change: Changeover, half: Half) -> Mapping[str, object]:
         """What of the half is as at the beginning of a relation."""
         return {
+            **rpo.settled(half, self._clock.now()),
             "peer_site": change.peer_site,
             "association": change.association,
             "peer_address": change.peer_address,
