@@ -78,6 +78,7 @@ class FailoverTarget:
         self._estate.machinery.cancel_failover(store.store, half.failover_clone)
         self._estate.halves.step(half.vm_id, Event.CANCEL_FAILOVER, **NOT_FAILED_OVER)
         store.tidy()
+        self._roles.show()
         return {}
 
     def commit(self, command: Command) -> Result:

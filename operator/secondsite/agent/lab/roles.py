@@ -37,6 +37,10 @@ class Roles:
             )
         return landed(replica, half).model_dump_json(by_alias=True)
 
+    def show(self) -> None:
+        """Publish which VMs are here and on."""
+        self._reporter.inventory()
+
     def prepare(self, half: Half) -> None:
         """What may be refused before a replica comes to run for good; older points go. The guest runs on."""
         try:
