@@ -40,6 +40,7 @@ COMMANDS = {
         "secondsite.cli.operator", "operator", "Run the operator, in a cluster or beside it.", "operator"
     ),
     "agent": Entry("secondsite.cli.agent", "agent", "Run the agent of a site, beside its VMM server.", "agent"),
+    "lab": Entry("secondsite.cli.lab", "lab", "Break a lab site on purpose, and see how it stands.", "agent"),
     "crds": Entry("secondsite.cli.crds", "crds", "Print the CustomResourceDefinitions."),
     "version": Entry("secondsite.cli.version", "version", "Print the version."),
 }
