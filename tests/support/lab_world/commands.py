@@ -8,7 +8,7 @@ from secondsite.wire import arguments
 from secondsite.wire.arguments import Endpoint, Slot
 from secondsite.wire.base import Message
 from secondsite.wire.operations import Verb
-from support.lab_world.side import Side
+from support.lab_world.side import Side, folder
 from support.lab_world.world import OWNER, PORTS, SETTINGS, association
 
 DISKS = [Slot(controller_type="SCSI", controller_number=0, controller_location=index) for index in range(2)]
@@ -27,8 +27,8 @@ def message(verb: Verb, side: Side) -> Message:
         ),
         Verb.CONFIGURE_REPLICA: arguments.ConfigureReplica(settings=SETTINGS),
         Verb.START_INITIAL_REPLICATION: arguments.StartInitialReplication(),
-        Verb.EXPORT_INITIAL_REPLICATION: arguments.Media(path="/media"),
-        Verb.IMPORT_INITIAL_REPLICATION: arguments.Media(path="/media"),
+        Verb.EXPORT_INITIAL_REPLICATION: arguments.Media(path=str(folder() / "media")),
+        Verb.IMPORT_INITIAL_REPLICATION: arguments.Media(path=str(folder() / "media")),
         Verb.UPDATE_SETTINGS: arguments.UpdateSettings(settings=SETTINGS),
         Verb.RESYNCHRONIZE: arguments.Resynchronize(),
         Verb.DISABLE_REPLICATION: arguments.Removal(),

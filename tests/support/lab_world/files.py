@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -17,6 +17,9 @@ from secondsite.agent.lab.state import Document, Documents
 from secondsite.wire.peer import CycleOpen
 from support.lab_world.images import History, Image, Key, MemoryDisk
 from support.lab_world.life import Life
+
+if TYPE_CHECKING:
+    from support.lab_world.roles import Demotion, Promotion
 
 T = TypeVar("T", bound=Document)
 Stored = Callable[[str, str, Document | None], None]
@@ -39,6 +42,9 @@ class PointFiles:
     fact: RecoveryPoint
     image: Image
     sizes: dict[str, int]
+    touched: set[Key] = field(default_factory=set)
+    """The blocks of its layer."""
+    parent: str | None = None
 
 
 @dataclass
@@ -61,9 +67,10 @@ class StoreFiles:
 
 @dataclass
 class SiteFiles:
-    """One site's data folder."""
+    """One site's data folder, and what its host is."""
 
     site: str
+    now: Callable[[], datetime]
     order: dict[str, list[str]] = field(default_factory=dict)
     disks: dict[Path, dict[str, MemoryDisk]] = field(default_factory=dict)
     histories: dict[str, History] = field(default_factory=dict)
@@ -71,7 +78,8 @@ class SiteFiles:
     tracking: dict[Path, TrackingFiles] = field(default_factory=dict)
     stores: dict[Path, StoreFiles] = field(default_factory=dict)
     retired: dict[Path, PromotedAway] = field(default_factory=dict)
-    media: dict[str, tuple[CycleOpen, Image]] = field(default_factory=dict)
+    promotions: dict[Path, Promotion] = field(default_factory=dict)
+    demotions: dict[Path, Demotion] = field(default_factory=dict)
     full: bool = False
     """The file system of the replicas has no room for another cycle."""
     boot: int = 0

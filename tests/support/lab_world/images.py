@@ -38,6 +38,9 @@ class MemoryDisk:
             self.observer.before_write((self.name, block))
         self.blocks[block] = value
 
+    def close(self) -> None:
+        """Nothing is open."""
+
 
 def place(order: list[str], sequence: int) -> Key:
     """Where write `sequence` goes: every disk in turn, its slots in an order that overwrites."""

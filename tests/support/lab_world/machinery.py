@@ -3,39 +3,44 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
+from secondsite.agent.lab.datacentre import DataCentre, Machine
+from secondsite.agent.lab.engine import (
+    Authorize,
+    Clone,
+    DataServer,
+    Link,
+    MediaRefused,
+    PeerClient,
+    Post,
+    PromotedAway,
+    ReplicationSource,
+    SourceDisk,
+    TargetStore,
+    TokenBucket,
+)
+from secondsite.agent.lab.engine.media.manifest import Manifest, MediaDisk
+from secondsite.agent.lab.engine.types import Told
+from secondsite.agent.lab.guests import Guest, disk_ids
 from secondsite.agent.lab.machinery import Committed, Machinery, Runner, Stores
+from secondsite.agent.lab.rounds import Rounds
+from secondsite.agent.lab.socket import Answer, LabSocket
+from secondsite.agent.lab.state import Documents
+from support.lab_world import roles
 from support.lab_world.files import MemoryDocuments, SiteFiles, Stored
 from support.lab_world.guest import MemoryGuest
+from support.lab_world.images import MemoryDisk
 from support.lab_world.life import Life
 from support.lab_world.rounds import ManualRounds
-from support.lab_world.store import MemoryStore
+from support.lab_world.store import MemoryClone, MemoryCloneDisk, MemoryStore
 from support.lab_world.tracking import MemoryTracking
 from support.lab_world.wire import MemoryClient, MemoryPort, Network
 from support.lab_world.wire import Stores as MemoryStores
-
-if TYPE_CHECKING:
-    from secondsite.agent.lab.datacentre import DataCentre, Machine
-    from secondsite.agent.lab.engine import (
-        Authorize,
-        DataServer,
-        Link,
-        PeerClient,
-        Post,
-        ReplicationSource,
-        SourceDisk,
-        TargetStore,
-        TokenBucket,
-    )
-    from secondsite.agent.lab.guests import Guest
-    from secondsite.agent.lab.rounds import Rounds
-    from secondsite.agent.lab.socket import Answer, LabSocket
-    from secondsite.agent.lab.state import Documents
-    from support.lab_world.images import MemoryDisk
 
 
 class Idle:
@@ -92,8 +97,13 @@ class MemoryMachinery(Machinery):
     def guest(self, machine: Machine, folder: Path) -> Guest:
         return cast("Guest", MemoryGuest(self.files, machine, folder, self.now))
 
+    def guest_on(self, clone: Clone, machine: Machine, folder: Path) -> Guest:
+        held = cast("MemoryClone", clone)
+        borrowed = {name: MemoryCloneDisk(held, name) for name in held.disks}
+        return cast("Guest", MemoryGuest(self.files, machine, folder, self.now, borrowed))
+
     def has_disks(self, machine: Machine, folder: Path) -> bool:
-        return folder in self.files.disks
+        return all(name in self.files.disks.get(folder, {}) for name in disk_ids(machine))
 
     def tracked(self, folder: Path) -> list[str]:
         return [root.name for root in self.files.tracking if root.parent == folder]
@@ -112,6 +122,32 @@ class MemoryMachinery(Machinery):
     def distrust(self, root: Path) -> None:
         if root in self.files.tracking:
             raise AssertionError("a disk was lost in memory")
+
+    def export_initial(self, source: ReplicationSource, folder: Path, stop: threading.Event, told: Told) -> Manifest:
+        opened, _ = self._network.media[folder] = cast("MemoryTracking", source).export_initial()
+        disks = {
+            name: MediaDisk(size=plan.size, blocks=plan.blocks, root="", file_bytes=0, digest="")
+            for name, plan in opened.disks.items()
+        }
+        return Manifest(
+            vm=source.vm_id,
+            cycle=opened.cycle,
+            generation=opened.generation,
+            freeze_time=opened.freeze_time,
+            consistency=opened.consistency,
+            disks=disks,
+        )
+
+    def import_initial(self, store: TargetStore, folder: Path, stop: threading.Event, told: Told) -> str:
+        found = self._network.media.get(folder)
+        if found is None:
+            raise MediaRefused(f"{folder}: nothing was exported there")
+        held, (opened, image) = cast("MemoryStore", store), found
+        if held.head != opened.cycle:
+            held.open_cycle(opened)
+            held.put(opened.cycle, image, 0)
+            held.commit(opened.cycle)
+        return opened.cycle
 
     def is_stored(self, root: Path) -> bool:
         return root in self.files.stores
@@ -143,3 +179,33 @@ class MemoryMachinery(Machinery):
         opened = MemoryPort(port, self.life, cast("MemoryStores", stores), authorize, posts, self._network)
         opened.start()
         return cast("DataServer", opened)
+
+    def is_changing(self, tracking: Path, store: Path) -> bool:
+        return store in self.files.promotions or tracking in self.files.demotions
+
+    def finish(self, tracking: Path, store: Path) -> None:
+        if store in self.files.promotions:
+            roles.finish_promotion(self.files, self.life, store)
+        if tracking in self.files.demotions:
+            roles.finish_demotion(self.files, self.life, tracking)
+
+    def promoted_away(self, store: Path) -> PromotedAway | None:
+        return self.files.retired.get(store)
+
+    def failed_over(self, store: TargetStore) -> tuple[str, str, int] | None:
+        return cast("MemoryStore", store).held.promoted
+
+    def fail_over(self, store: TargetStore, point: str, clone: str, generation: int) -> Clone:
+        return cast("Clone", roles.fail_over(cast("MemoryStore", store), point, clone, generation, self.life))
+
+    def cancel_failover(self, store: TargetStore, clone: str) -> None:
+        roles.cancel_failover(cast("MemoryStore", store), clone, self.life)
+
+    def prepare_promotion(self, store: TargetStore) -> None:
+        roles.prepare_promotion(cast("MemoryStore", store))
+
+    def promote(self, store: TargetStore, tracking: Path, disks: Mapping[str, Path]) -> None:
+        roles.promote(self.files, self.life, cast("MemoryStore", store), tracking, disks)
+
+    def demote(self, source: ReplicationSource, store: Path, generation: int) -> None:
+        roles.demote(self.files, self.life, cast("MemoryTracking", source), store, generation)

@@ -10,19 +10,22 @@ from support.lab_world.commands import message
 from support.lab_world.side import Side
 from support.lab_world.world import World
 
-_PATIENCE = 24
+_PATIENCE = 30
 
-# What each state of each side asks for, where waiting does not help.
-REMEDIES: dict[tuple[str, str], Verb] = {
-    ("Primary", "ReadyForInitialReplication"): Verb.START_INITIAL_REPLICATION,
-    ("Primary", "Suspended"): Verb.RESUME,
-    ("Primary", "Error"): Verb.RESUME,
-    ("Primary", "WaitingForStartResynchronize"): Verb.RESYNCHRONIZE,
-    ("Primary", "ResynchronizeSuspended"): Verb.RESUME,
-    ("Primary", "PreparedForFailover"): Verb.CANCEL_FAILOVER,
-    ("Primary", "UpdateError"): Verb.UPDATE_SETTINGS,
-    ("Replica", "Suspended"): Verb.RESUME,
-    ("Replica", "FailedOverWaitingCompletion"): Verb.CANCEL_FAILOVER,
+_FAILED_OVER = ("FailedOverWaitingCompletion", "FailedOver")
+_OF_PRIMARY: dict[str, Verb] = {
+    "ReadyForInitialReplication": Verb.START_INITIAL_REPLICATION,
+    "WaitingForInitialReplication": Verb.STOP_INITIAL_REPLICATION,
+    "Suspended": Verb.RESUME,
+    "Error": Verb.RESUME,
+    "WaitingForStartResynchronize": Verb.RESYNCHRONIZE,
+    "ResynchronizeSuspended": Verb.RESUME,
+    "UpdateError": Verb.UPDATE_SETTINGS,
+}
+_OF_REPLICA: dict[str, Verb] = {
+    "Suspended": Verb.RESUME,
+    "FailedOverWaitingCompletion": Verb.CANCEL_FAILOVER,
+    "FailedOver": Verb.REVERSE_REPLICATION,
 }
 
 
@@ -54,7 +57,7 @@ def mend(world: World, tell: Callable[[str], None]) -> None:
             tell(f"agent {side.name} starts again: {outcome or 'done'}")
     for _ in range(_PATIENCE):
         world.wait(900)
-        if well(world):
+        if well(world) or hopeless(world):
             return
         for side in world.sides:
             _help(world, side, tell)
@@ -74,6 +77,15 @@ def well(world: World) -> bool:
     return source.guest is not None and newest == source.guest.image
 
 
+def hopeless(world: World) -> bool:
+    """Two replicas and no primary: somebody made the primary a replica, and called the failover off.
+
+    Nobody runs the VM then; its disks are kept, and a person protects it anew.
+    """
+    halves = [side.half for side in world.sides]
+    return all(half is not None and half.side == "Replica" and half.state not in _FAILED_OVER for half in halves)
+
+
 def _help(world: World, side: Side, tell: Callable[[str], None]) -> None:
     verb = _remedy(world, side, side.half)
     if verb is not None:
@@ -82,16 +94,32 @@ def _help(world: World, side: Side, tell: Callable[[str], None]) -> None:
 
 
 def _remedy(world: World, side: Side, half: Half | None) -> Verb | None:
+    """What the states of both sides ask for, if anything."""
     other = world.other(side).half
     if half is None:
         return None
+    if half.test_vm is not None:
+        return Verb.STOP_TEST_FAILOVER
     if other is None:
         return Verb.DISABLE_REPLICATION
-    if half.side == other.side == "Replica":
+    found = _of_primary(side, half, other) if half.side == "Primary" else _OF_REPLICA.get(half.state)
+    return found or _statistics(side)
+
+
+def _of_primary(side: Side, half: Half, other: Half) -> Verb | None:
+    if other.side == "Primary":
+        # Each was enabled by itself, and both say so.
         return Verb.DISABLE_REPLICATION
-    found = REMEDIES.get((half.side, half.state))
-    if found is not None:
-        return found
+    if half.state == "PreparedForFailover":
+        return None if other.state in _FAILED_OVER and other.planned else Verb.CANCEL_FAILOVER
+    if other.state == "FailedOver" and half.state in ("Error", "WaitingForStartResynchronize"):
+        guest = side.guest
+        return Verb.STOP_VM if guest and guest.running else Verb.DEMOTE_TO_REPLICA
+    return _OF_PRIMARY.get(half.state)
+
+
+def _statistics(side: Side) -> Verb | None:
+    """Counters of the time of the faults stay until the window ends, or are reset."""
     fact = side.relation
     counted = {"missed-over-20-percent", "latency-over-5-minutes"}
     return Verb.RESET_STATISTICS if fact and set(fact.health_reasons) & counted else None

@@ -64,7 +64,8 @@ def _context() -> ssl.SSLContext:
 
 
 @cache
-def _folder() -> Path:
+def folder() -> Path:
+    """Of what must be somewhere, though hardly anything is written to it."""
     return Path(tempfile.mkdtemp(prefix="lab-world-"))
 
 
@@ -80,7 +81,7 @@ class Side:
     steps: list[Half | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.files = SiteFiles(self.name)
+        self.files = SiteFiles(self.name, self.now)
         self.life = Life(self.name)
         self.life.alive = False
         self.facts = Facts()
@@ -102,9 +103,9 @@ class Side:
         self.life, self.facts = Life(self.name), Facts()
         found = centre(self.name, tuple(self.capabilities))
         self.machinery = MemoryMachinery(self.files, self.life, self.network, found, self.now, self._stored)
-        context = SiteContext(site=self.name, data=_folder() / self.name, sink=self.facts, tls=_NoTLS())
+        context = SiteContext(site=self.name, data=folder() / self.name, sink=self.facts, tls=_NoTLS())
         clock = LabClock(1.0, found.knobs, self.now)
-        self.site = Site(context, _folder() / f"{self.name}.yaml", clock, machinery=self.machinery)
+        self.site = Site(context, folder() / f"{self.name}.yaml", clock, machinery=self.machinery)
         self.site.start()
 
     def kill(self) -> None:
@@ -136,7 +137,8 @@ class Side:
     @property
     def guest(self) -> MemoryGuest | None:
         """The VM, where it runs here or could."""
-        found: Any = self.site.estate.guests.get(VM)
+        estate = self.site.estate
+        found: Any = estate.guests.get(VM) or estate.recovered.guests.get(VM)
         return found if isinstance(found, MemoryGuest) else None
 
     @property

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from secondsite.agent.lab.engine import (
     CloneInfo,
-    CycleKind,
     EngineError,
     HeadConflict,
     PeerRefused,
@@ -24,7 +23,7 @@ from secondsite.agent.lab.engine.replica.admission import expect_sane
 from secondsite.agent.lab.engine.replica.retention import retention
 from secondsite.wire.peer import BLOCK_BYTES, CycleOpen, OpenCycle, PeerStatus
 from support.lab_world.files import PointFiles, SiteFiles, StoreFiles, later
-from support.lab_world.images import Image, Key
+from support.lab_world.images import Image, Key, MemoryDisk
 from support.lab_world.life import Life
 
 
@@ -56,6 +55,22 @@ class MemoryClone:
 
     def close(self) -> None:
         self.closed = True
+
+
+class MemoryCloneDisk(MemoryDisk):
+    """A disk of a VM that runs from a clone. Closing one closes the whole clone."""
+
+    def __init__(self, clone: MemoryClone, name: str) -> None:
+        blocks = {block: value for (disk, block), value in clone.image.items() if disk == name}
+        super().__init__(name, clone.disks[name], Path(name), blocks)
+        self._clone = clone
+
+    def write(self, block: int, value: int) -> None:
+        super().write(block, value)
+        self._clone.write((self.name, block), value)
+
+    def close(self) -> None:
+        self._clone.close()
 
 
 class MemoryStore:
@@ -187,7 +202,7 @@ class MemoryStore:
         if self.held.stale:
             # An adopted disk is the base of the point that completed it, and nothing by itself.
             self.held.points.pop()
-        self.held.points.append(PointFiles(fact, image, sizes))
+        self.held.points.append(PointFiles(fact, image, sizes, set(self.held.received), opened.parent))
         self.held.sizes, self.held.opened, self.held.received = sizes, None, {}
         self.held.stale, self.held.stale_keys = False, None
         self.commits += 1
@@ -223,9 +238,7 @@ class MemoryStore:
     def _refuse_promoted(self) -> None:
         if self.held.promoted is not None:
             generation = self.held.promoted[2]
-            raise StaleGeneration(
-                generation, f"VM {self.vm_id} was failed over to this side: nothing is taken any more"
-            )
+            raise StaleGeneration(generation, f"VM {self.vm_id} was failed over to this side: nothing is taken")
 
     def _expect_open(self, cycle: str) -> CycleOpen:
         if self.held.opened is None or self.held.opened.cycle != cycle:
@@ -253,7 +266,9 @@ class MemoryStore:
         if point_id in {point for point, _ in self.held.clones.values()}:
             raise PointInUse(f"a clone stands on recovery point {point_id}; drop the clone first")
         self._life.act()
-        self.held.points = [item for item in self.held.points if item.fact.id != point_id]
+        place = next(index for index, item in enumerate(self.held.points) if item.fact.id == point_id)
+        self.held.points[place + 1].touched |= self.held.points[place].touched
+        del self.held.points[place]
 
     def apply_retention(self, now: datetime, keep_every_seconds: float, retention_seconds: float) -> list[str]:
         """Merge what `retention` gives up."""
@@ -313,9 +328,3 @@ class MemoryStore:
         """Remove the replica, clones included."""
         self._life.act()
         self._files.stores.pop(self.root, None)
-
-
-def adopted(fact_id: str, generation: int, freeze_time: datetime, image: Image, sizes: dict[str, int]) -> PointFiles:
-    """A former primary's disks as the base of a replica."""
-    fact = RecoveryPoint(fact_id, CycleKind.Seed, generation, freeze_time, freeze_time, 0)
-    return PointFiles(fact, image, sizes)

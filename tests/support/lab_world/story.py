@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -23,7 +24,7 @@ SIDES = st.sampled_from(("east", "west"))
 SPANS = {"a moment": 1.0, "one cycle": 900.0, "an hour": 3600.0, "a day": 86400.0}
 # CheckTestVM waits between its probes: the driver's, and changes nothing.
 VERBS = tuple(verb for verb in Verb if verb not in (Verb.CHECK_TEST_VM, Verb.REFRESH_INVENTORY))
-_EVENTS: dict[Verb, Event | None] = {verb: next((event for event in Event if event.value == verb.value), None) for verb in VERBS}
+_EVENTS = {event.value: event for event in Event}
 
 
 class Story(RuleBasedStateMachine):
@@ -159,7 +160,8 @@ class Story(RuleBasedStateMachine):
         checks.every(self.world, self.ledger, clock_stood=self.clock_stood)
 
     def teardown(self) -> None:
-        if self.converges:
+        # A story that has failed is over.
+        if self.converges and sys.exc_info()[0] is None:
             person.mend(self.world, note)
 
     def _side(self, name: str) -> Side:
@@ -172,7 +174,7 @@ class Story(RuleBasedStateMachine):
 
 
 def _listed(side: Side, verb: Verb) -> bool:
-    half, event = side.half, _EVENTS[verb]
+    half, event = side.half, _EVENTS.get(verb.value)
     place = (half.side, half.state) if half else ("None", "Disabled")
     return any(row.event is event and row.side == place[0] and place[1] in row.before for row in TABLE)
 

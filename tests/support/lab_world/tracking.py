@@ -1,4 +1,4 @@
-"""The sending half of the engine in memory, by the contract of `ReplicationSource`: what it keeps, raises and resumes."""
+"""The sending half of the engine in memory, by the contract of `ReplicationSource`."""
 
 from __future__ import annotations
 
@@ -99,6 +99,14 @@ class MemoryTracking:
         return self.state.superseded_by
 
     @property
+    def disk_bytes(self) -> int:
+        return sum(disk.size for disk in self._disks.values())
+
+    @property
+    def written_bytes(self) -> int:
+        return len(self._maps.current) * BLOCK_BYTES
+
+    @property
     def initial_done(self) -> bool:
         return self.state.head is not None
 
@@ -175,6 +183,19 @@ class MemoryTracking:
             quiesce_error=opened.quiesce_error,
         )
 
+    def export_initial(self) -> tuple[CycleOpen, Image]:
+        """The first copy, as media carry it; from then on the import is waited for."""
+        self._settle()
+        self._expect_trusted()
+        if self.state.head is not None:
+            raise EngineError(f"VM {self.vm_id} has replicated already, up to {self.state.head}; nothing to export")
+        if self._maps.held:
+            self._close_cycle()
+        opened = self.state.open or self._freeze(None)
+        self._change(open=msgspec.structs.replace(opened, waits_for_media=True))
+        self._maps.held = len(self._maps.frozen)
+        return self._message(opened), dict(self._maps.frozen)
+
     def _expect_trusted(self) -> None:
         if not self.state.trusted:
             raise MapNotTrusted(f"VM {self.vm_id}: the host stopped without a clean close; resynchronize")
@@ -205,18 +226,7 @@ class MemoryTracking:
     def _begin(self, client: MemoryClient, quiesce: Quiesce | None) -> bool | None:
         """Whether the replica has committed the open cycle already; None: it can never be finished."""
         opened = self.state.open or self._freeze(quiesce)
-        blocks = dict.fromkeys(self._disks, 0)
-        for disk, _ in self._maps.frozen:
-            blocks[disk] += 1
-        message = CycleOpen(
-            cycle=opened.cycle,
-            parent=opened.parent,
-            generation=self.generation,
-            freeze_time=opened.freeze_time,
-            kind=opened.kind,
-            consistency=opened.consistency,
-            disks={name: DiskPlan(size=disk.size, blocks=blocks[name]) for name, disk in self._disks.items()},
-        )
+        message = self._message(opened)
         try:
             have = client.open_cycle(self.vm_id, message)
         except HeadConflict as conflict:
@@ -231,6 +241,20 @@ class MemoryTracking:
             return None
         self._maps.held = have
         return False
+
+    def _message(self, opened: OpenState) -> CycleOpen:
+        blocks = dict.fromkeys(self._disks, 0)
+        for disk, _ in self._maps.frozen:
+            blocks[disk] += 1
+        return CycleOpen(
+            cycle=opened.cycle,
+            parent=opened.parent,
+            generation=self.generation,
+            freeze_time=opened.freeze_time,
+            kind=opened.kind,
+            consistency=opened.consistency,
+            disks={name: DiskPlan(size=disk.size, blocks=blocks[name]) for name, disk in self._disks.items()},
+        )
 
     def _freeze(self, quiesce: Quiesce | None) -> OpenState:
         kind = CycleKind.Initial if self.state.head is None else CycleKind.Delta

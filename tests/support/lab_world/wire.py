@@ -6,13 +6,14 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import msgspec
 
 from secondsite.agent.lab.engine import Authorize, Compression, LinkError, PeerRefused, Post, PromotedAway
-from secondsite.agent.lab.engine.port.stream import _error_of
 from secondsite.agent.lab.engine.port.routes import _problem_of
+from secondsite.agent.lab.engine.port.stream import _error_of
 from secondsite.wire.peer import CycleOpen, Message, PeerStatus
 from support.lab_world.images import Image, Key
 from support.lab_world.life import Killed, Life
@@ -81,6 +82,8 @@ class Network:
 
     link: LinkModel = field(default_factory=LinkModel)
     ports: dict[int, MemoryPort] = field(default_factory=dict)
+    media: dict[Path, tuple[CycleOpen, Image]] = field(default_factory=dict)
+    """What people carry from site to site."""
 
 
 class MemoryClient:
