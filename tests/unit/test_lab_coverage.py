@@ -166,7 +166,9 @@ def test_replicas_and_test_vms_are_no_production() -> None:
 
 
 def test_a_configuration_version_that_the_host_does_not_run() -> None:
-    old = centre(lambda c: c["hostGroups"][0].update(hosts=[{"name": "hv1.east", "configurationVersions": [8.0, 9.0]}]))
+    made = source_centre() | {"vms": []}
+    made["hostGroups"][0]["hosts"] = [{"name": "hv1.east", "configurationVersions": [8.0, 9.0]}]
+    old = DataCentre.model_validate(made)
     with pytest.raises(Refusal) as caught:
         require_runnable(old, REPLICA, "10.0", 2)
     is_said(caught.value, Limit.CONFIGURATION_VERSION)

@@ -42,7 +42,7 @@ def fabric() -> DataCentre:
     ]
     made["clusters"] = [{"name": "cl1", "nodes": ["hv1.east", "hv2.east"], "broker": "broker.east"}]
     made["clouds"].append({"name": "Branch", "hostGroups": ["Branch"]})
-    made["vms"][1] |= {"cloud": "Branch", "host": "hv8.east"}
+    made["vms"][1] |= {"cloud": "Branch", "host": "hv8.east", "configurationVersion": 5.0}
     return DataCentre.model_validate(made)
 
 
@@ -121,6 +121,7 @@ def test_what_vmm_would_not_show_is_a_mistake(fields: dict[str, Any], says: str)
         ({"highlyAvailable": True}, r"vms\[web\]: it is highly available, and host hv1.east is in no cluster"),
         ({"adapters": [{"mac": "00:15:5D:00:00:01", "legacy": True}]}, "generation 2 has no IDE"),
         ({"configurationVersion": "new"}, "configurationVersion"),
+        ({"configurationVersion": "12.0"}, r"vms\[web\]: host hv1.east runs no VM of configuration version 12.0"),
         ({"status": "Sleepy"}, "status"),
     ],
 )
@@ -136,7 +137,7 @@ def test_a_vm_is_shown_with_all_that_somebody_asks_for() -> None:
     disk = {"slot": {"controllerType": "IDE", "controllerLocation": 0}, "size": "8MiB", "format": "VHD", "chain": 3}
     base["vms"][0] |= {
         "generation": 1,
-        "configurationVersion": 5.0,
+        "configurationVersion": 9.0,
         "state": "Saved",
         "status": "UnderMigration",
         "disks": [disk, {"slot": {"controllerLocation": 0}, "size": "8MiB"}],
@@ -151,7 +152,7 @@ def test_a_vm_is_shown_with_all_that_somebody_asks_for() -> None:
     }
     fact = vm(DataCentre.model_validate(base))
     assert (fact.generation, fact.configuration_version, fact.state, fact.status) == (
-        1, "5.0", "Saved", "UnderMigration")  # fmt: skip
+        1, "9.0", "Saved", "UnderMigration")  # fmt: skip
     assert (fact.checkpoints, fact.dvd, fact.virtual_tpm, fact.highly_available) == (3, "setup.iso", True, False)
     assert [(disk.format, disk.chain, disk.operating_system) for disk in fact.disks] == [
         ("VHD", 3, True), ("VHDX", 0, False)]  # fmt: skip

@@ -14,6 +14,7 @@ from secondsite.agent.lab.datacentre.machines import Adapter, Machine
 from secondsite.agent.lab.datacentre.mistakes import mistakes
 from secondsite.agent.lab.datacentre.networks import LogicalNetwork, Network
 from secondsite.agent.lab.datacentre.parts import Part
+from secondsite.agent.lab.datacentre.planned import PlannedFault
 from secondsite.wire.agent import Capability
 
 
@@ -31,6 +32,8 @@ class DataCentre(Part):
     knobs: Knobs = Knobs()
     capabilities: tuple[Literal["ResyncKeepsRecoveryPoints", "ScanAfterCrash", "Synchronize"], ...] = ()
     """What this site can do beyond Hyper-V."""
+    faults: tuple[PlannedFault, ...] = ()
+    """What will break, counted from the first start with this list."""
 
     @model_validator(mode="after")
     def _consistent(self) -> DataCentre:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -17,16 +18,20 @@ _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def load(path: Path) -> DataCentre:
     """Read a data-centre file. Raises SecondsiteError, naming each wrong field by its path."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - it is the safe one
+        return _read(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SecondsiteError(f"Reading the data-centre file {path}: {error.strerror}") from error
     except yaml.YAMLError as error:
         raise SecondsiteError(f"The data-centre file {path} is not YAML: {error}") from error
-    try:
-        return DataCentre.model_validate(content)
     except ValidationError as error:
         found = "; ".join(f"{_where(item['loc'])}: {item['msg']}" for item in error.errors())
         raise SecondsiteError(f"The data-centre file {path.name} is wrong: {found}") from error
+
+
+# A driver reads its file to see that it is right, and once more when it starts; what is read is never changed.
+@lru_cache(maxsize=4)
+def _read(text: str) -> DataCentre:
+    return DataCentre.model_validate(yaml.load(text, Loader=_Loader))  # noqa: S506 - it is the safe one
 
 
 def _where(location: tuple[int | str, ...]) -> str:

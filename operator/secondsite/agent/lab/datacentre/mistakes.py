@@ -78,6 +78,8 @@ def _machines(centre: DataCentre) -> Iterator[str]:
     for vm in centre.vms:
         if vm.host not in hosts.get(vm.cloud, ()):
             yield f"vms[{vm.name}]: cloud {vm.cloud} has no host {vm.host}"
+        elif vm.configuration_version not in centre.hosts[vm.host].configuration_versions:
+            yield f"vms[{vm.name}]: host {vm.host} runs no VM of configuration version {vm.configuration_version}"
         if vm.storage and vm.storage not in classes:
             yield f"vms[{vm.name}]: no storage {vm.storage}"
         if vm.highly_available and centre.cluster_of(vm.host) is None:
