@@ -19,6 +19,7 @@ from secondsite.agent.lab.clock import LabClock
 from secondsite.agent.lab.datacentre import load
 from secondsite.agent.lab.engine import EngineError
 from secondsite.agent.lab.fault_hang import hang
+from secondsite.agent.lab.fault_schedule import planned, read_steps
 from secondsite.agent.lab.faults import Fault
 from secondsite.agent.lab.probe import Answer
 from secondsite.agent.lab.site import Site
@@ -71,6 +72,7 @@ class LabDriver:
         self.hurry = hurry
         self._path = data_centre
         centre = load(data_centre)
+        read_steps(planned(centre))
         self.capabilities = centre.offers
         self._clock = LabClock(hurry, centre.knobs)
         self._keep_every_cycle = keep_every_cycle

@@ -5,7 +5,7 @@ from __future__ import annotations
 from secondsite import logs
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.fault_answers import FaultAnswers
-from secondsite.agent.lab.fault_schedule import Schedule, Step
+from secondsite.agent.lab.fault_schedule import Schedule, Step, planned
 from secondsite.agent.lab.fault_switch import KEY, FaultSwitch
 from secondsite.agent.lab.report import Reporter
 from secondsite.errors import SecondsiteError
@@ -28,6 +28,7 @@ class FaultDesk:
     def start(self) -> None:
         """Take up what was on, and what was planned."""
         self.switch.start()
+        self.schedule.plan_once(planned(self._estate.centre))
         self._estate.rounds.add(KEY, self)
 
     def stop(self) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
+from secondsite.agent.lab.datacentre import DataCentre
 from secondsite.agent.lab.fault_catalogue import find
 from secondsite.agent.lab.faults import Fault
 from secondsite.agent.lab.state import Document, Documents
@@ -37,12 +41,23 @@ class PlannedFault(Document, frozen=True):
     step: Step
 
 
+class FiledSchedule(Document, frozen=True):
+    """Which schedule of the data-centre file was planned last."""
+
+    digest: str
+
+
 def seconds_of(text: object) -> float:
     """`30s`, `5m`, `1h`, `500ms`, or a number of seconds. Raises SecondsiteError."""
     found = _DURATION.fullmatch(str(text).strip())
     if found is None:
         raise SecondsiteError(f"{text!r} is no duration", "Write 30s, 5m or 1h.")
     return float(found[1]) * _UNITS[found[2]]
+
+
+def planned(centre: DataCentre) -> list[dict[str, Any]]:
+    """What a data-centre file plans, for `read_steps`."""
+    return [fault.model_dump(by_alias=True) for fault in centre.faults]
 
 
 def read_steps(content: object) -> list[Step]:
@@ -91,6 +106,14 @@ class Schedule:
         for step in steps:
             item = PlannedFault(uuid.uuid4().hex, self._now() + timedelta(seconds=step.after), step)
             self._documents.put(item.id, item)
+
+    def plan_once(self, content: list[dict[str, Any]]) -> None:
+        """What a data-centre file says: again only when it says something else. Raises SecondsiteError."""
+        steps = read_steps(content)
+        said = FiledSchedule(hashlib.sha256(msgspec.json.encode(steps)).hexdigest() if steps else "")
+        if said != (self._documents.get(FiledSchedule, "file") or FiledSchedule("")):
+            self._documents.put("file", said)
+            self.plan(steps)
 
     def all(self) -> list[PlannedFault]:
         """What is still to come, the next first."""
