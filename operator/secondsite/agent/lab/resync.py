@@ -49,7 +49,6 @@ def begin(half: Half, source: ReplicationSource, halves: Halves, *, same_sizes: 
     halves.require(half.vm_id, half.vm_name, Event.RESYNCHRONIZE, same_sizes=same_sizes)
     # First, for a state that says so with a map that is trusted would skip the comparison.
     source.distrust()
-    _log.info("resynchronization begins", vm=half.vm_name, event_id=29242)
     halves.step(
         half.vm_id,
         Event.RESYNCHRONIZE,
@@ -105,7 +104,6 @@ def resynchronize(turn: Turn) -> None:
         _log.info("the disks are compared", vm=half.vm_name, different=found.blocks_different)
     result = source.run_cycle(turn.client, stop=turn.stop)
     outcome = cycles.delivered(turn.newest, result, turn.started, turn.works.clock)
-    _log.info("resynchronization ends", vm=half.vm_name, event_id=29244)
     over = {"peer_resynchronizes": False, "resynchronize_percent": None}
     turn.note(cycles.Outcome(outcome.event, outcome.changes | over))
 
