@@ -28,6 +28,12 @@ _log = logs.get(__name__)
 PULSE_SECONDS = 1.0
 # Pending bytes move with every write of every guest: for a VM that replicates, that is no news once a second.
 _CALM_PULSES = 5
+# At most so many are looked at again in a second without having changed, the others in turn.
+_LOOKS = 100
+# An inventory that takes longer than this is not told anew with each replica that is made.
+_LONG_SECONDS = 0.02
+# Of the time, for inventories that are told later.
+_INVENTORY_SHARE = 0.05
 
 
 class Reporter:
@@ -41,6 +47,9 @@ class Reporter:
         self._test_vms: dict[str, str] = {}
         self._machines: set[str] = set()
         self._shown = False
+        self._inventory_seconds = 0.0
+        self._inventory_time: float | None = None
+        self._looked = 0
         self._dirty: set[str] = set()
         self._news = threading.Condition()
         self._closing = False
@@ -83,32 +92,49 @@ class Reporter:
     def inventory(self) -> None:
         """Publish VMs, networks, pools, test networks and the site; withdraw VMs that are no longer served."""
         with self._lock:
+            began, self._inventory_time = time.monotonic(), None
+            self._list_inventory()
+            self._inventory_seconds = time.monotonic() - began
+
+    def replica(self, vm_id: str) -> None:
+        """Publish a replica VM that was made: at once, and what it means for the site soon, where the site is large."""
+        with self._lock:
             estate = self._at
-            if self._shown and estate.faults.on(Fault.INVENTORY_STALE):
+            found = estate.documents.get(Replica, vm_id)
+            if found is None or estate.faults.all() or self._inventory_seconds < _LONG_SECONDS:
+                self.inventory()
                 return
-            self._shown = True
-            replicas = estate.documents.all(Replica)
-            machines = inventory.machine_facts(estate.centre, estate.settings, estate.used_bytes())
-            on = estate.recovered.machine
-            kept = [
-                inventory.replica_fact(estate.centre, found, on(vm_id))
-                for vm_id, found in replicas.items()
-                if found.disks
-            ]
-            listed = list(disturbed([*machines, *kept], estate.faults.on, estate.centre.hosts_of))
-            for vm in listed:
-                self.sink.publish(vm.id, vm)
-            named = {vm.id for vm in listed}
-            for gone in self._machines - named:
-                self.sink.withdraw(facts.VM, gone)
-            self._machines = named
-            for network in inventory.network_facts(estate.centre):
-                self.sink.publish(network.name, network)
-            self.pools()
-            self.test_networks()
-            site = inventory.site_fact(estate.centre, estate.settings, replicas.values())
-            settling = estate.faults.on(Fault.VMMS_RESTART)
-            self.sink.publish("site", msgspec.structs.replace(site, state="Settling") if settling else site)
+            self.sink.publish(vm_id, inventory.replica_fact(estate.centre, found, estate.recovered.machine(vm_id)))
+            self._machines.add(vm_id)
+            if self._inventory_time is None:
+                self._inventory_time = time.monotonic() + self._inventory_seconds / _INVENTORY_SHARE
+
+    def _list_inventory(self) -> None:
+        """Lock held."""
+        estate = self._at
+        if self._shown and estate.faults.on(Fault.INVENTORY_STALE):
+            return
+        self._shown = True
+        replicas = estate.documents.all(Replica)
+        machines = inventory.machine_facts(estate.centre, estate.settings, estate.used_bytes())
+        on = estate.recovered.machine
+        kept = [
+            inventory.replica_fact(estate.centre, found, on(vm_id)) for vm_id, found in replicas.items() if found.disks
+        ]
+        listed = list(disturbed([*machines, *kept], estate.faults.on, estate.centre.hosts_of))
+        for vm in listed:
+            self.sink.publish(vm.id, vm)
+        named = {vm.id for vm in listed}
+        for gone in self._machines - named:
+            self.sink.withdraw(facts.VM, gone)
+        self._machines = named
+        for network in inventory.network_facts(estate.centre):
+            self.sink.publish(network.name, network)
+        self.pools()
+        self.test_networks()
+        site = inventory.site_fact(estate.centre, estate.settings, replicas.values())
+        settling = estate.faults.on(Fault.VMMS_RESTART)
+        self.sink.publish("site", msgspec.structs.replace(site, state="Settling") if settling else site)
 
     def pools(self) -> None:
         """Publish the address pools."""
@@ -201,10 +227,24 @@ class Reporter:
                 due, self._dirty = self._dirty, set()
             if time.monotonic() >= pulse:
                 pulse, count = time.monotonic() + PULSE_SECONDS, count + 1
-                halves = self._at.halves.all()
-                due |= {half.vm_id for half in halves if not half.initial_done or count % _CALM_PULSES == 0}
+                due |= self._looks(count)
+                self._tell_inventory()
             for vm_id in due:
                 self._say(vm_id)
+
+    def _looks(self, pulse: int) -> set[str]:
+        """Whom to look at without news: those that copy each second, the others each five, none of them too often."""
+        halves = self._at.halves.all()
+        moving = {half.vm_id for half in halves if not half.initial_done}
+        if len(halves) <= _LOOKS * _CALM_PULSES:
+            return {half.vm_id for half in halves} if pulse % _CALM_PULSES == 0 else moving
+        self._looked = (self._looked + _LOOKS) % len(halves)
+        turns = (halves[self._looked :] + halves[: self._looked])[:_LOOKS]
+        return {half.vm_id for half in turns} | (moving if len(moving) <= _LOOKS else set())
+
+    def _tell_inventory(self) -> None:
+        if self._inventory_time is not None and time.monotonic() >= self._inventory_time:
+            self.inventory()
 
     def news(self) -> None:
         """Publish what has changed and is not said yet."""

@@ -219,11 +219,15 @@ class SiteSettings(Document, frozen=True):
 
 
 class Documents:
-    """The store. One connection, any thread; every change is on the disk when the call returns."""
+    """The store. One connection, any thread; every change is on the disk when the call returns.
+
+    What was asked for once is kept in memory: documents are small, never changed, and read at every cycle.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
+        self._known: dict[type[Document], dict[str, Any]] = {}
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
@@ -233,32 +237,40 @@ class Documents:
 
     def put(self, id_: str, document: Document) -> None:
         """Replace the document of that kind and id."""
-        self._run(
-            "INSERT OR REPLACE INTO document VALUES (?, ?, ?)",
-            type(document).__name__,
-            id_,
-            msgspec.json.encode(document),
-        )
+        body, kind = msgspec.json.encode(document), type(document)
+        with self._lock:
+            self._run("INSERT OR REPLACE INTO document VALUES (?, ?, ?)", kind.__name__, id_, body)
+            if kind in self._known:
+                self._known[kind][id_] = document
 
     def get(self, kind: type[T], id_: str) -> T | None:
         """The document, or None."""
-        rows = self._run("SELECT body FROM document WHERE kind = ? AND id = ?", kind.__name__, id_)
-        return msgspec.json.decode(rows[0][0], type=kind) if rows else None
+        with self._lock:
+            return self._all(kind).get(id_)
 
     def all(self, kind: type[T]) -> dict[str, T]:
         """Every document of a kind, by id."""
-        rows = self._run("SELECT id, body FROM document WHERE kind = ? ORDER BY id", kind.__name__)
-        return {str(id_): msgspec.json.decode(body, type=kind) for id_, body in rows}
+        with self._lock:
+            return dict(sorted(self._all(kind).items()))
 
     def remove(self, kind: type[Document], id_: str) -> None:
         """Forget it; an unknown id is no error."""
-        self._run("DELETE FROM document WHERE kind = ? AND id = ?", kind.__name__, id_)
+        with self._lock:
+            self._run("DELETE FROM document WHERE kind = ? AND id = ?", kind.__name__, id_)
+            self._known.get(kind, {}).pop(id_, None)
 
     def close(self) -> None:
         """Nothing may be called after it."""
         with self._lock:
             self._connection.close()
 
+    def _all(self, kind: type[T]) -> dict[str, T]:
+        """Lock held."""
+        if kind not in self._known:
+            rows = self._run("SELECT id, body FROM document WHERE kind = ?", kind.__name__)
+            self._known[kind] = {str(id_): msgspec.json.decode(body, type=kind) for id_, body in rows}
+        return self._known[kind]
+
     def _run(self, statement: str, *values: Any) -> list[Any]:
-        with self._lock:
-            return self._connection.execute(statement, values).fetchall()
+        """Lock held."""
+        return self._connection.execute(statement, values).fetchall()

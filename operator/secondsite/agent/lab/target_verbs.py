@@ -106,7 +106,7 @@ class TargetVerbs:
         self._estate.halves.create(Event.PEER_ENABLED, half)
         self._estate.replicas.open(vm_id)
         self._reporter.relation(vm_id)
-        self._reporter.inventory()
+        self._reporter.replica(vm_id)
         return ReplicaEnabled(host=replica.host)
 
     def configure(self, command: Command) -> Result:
@@ -181,13 +181,17 @@ class TargetVerbs:
         return found
 
     def _host(self, cloud: str, group: str, vm_id: str) -> str:
-        hosts = self._estate.centre.responding(cloud)
-        if not hosts:
+        centre = self._estate.centre
+        groups = {item.name: item.hosts for item in centre.host_groups}
+        if group and not set(groups.get(group, ())) & set(centre.hosts_of(cloud)):
+            raise Refusal(
+                Code.NOT_FOUND,
+                f"Cloud {cloud} has no host group {group}",
+                remedy="Correct spec.target.hostGroup, or add the host group to the cloud in VMM.",
+            )
+        fitting = [host for host in centre.responding(cloud) if not group or host in groups[group]]
+        if not fitting:
             raise coverage.no_host(cloud)
-        groups = {item.name: item.hosts for item in self._estate.centre.host_groups}
-        if group and not set(groups.get(group, ())) & set(hosts):
-            raise Refusal(Code.NOT_FOUND, f"Cloud {cloud} has no host group {group}")
-        fitting = [host for host in hosts if not group or host in groups[group]]
         # Spread, and the same for the same VM.
         return fitting[int(vm_id[:8], 16) % len(fitting)]
 
