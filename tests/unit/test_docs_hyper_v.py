@@ -17,6 +17,9 @@ from secondsite.agent.lab.faults import Fault
 from secondsite.agent.lab.health import _TEXTS, Limits, Sight
 from secondsite.agent.lab.health import judge as judge_health
 from secondsite.agent.lab.table import TABLE, Row
+from secondsite.api.condition import CommonReason
+from secondsite.api.protectedvm_reasons import ProtectedVMReason
+from secondsite.api.protectedvm_status import ProtectedVMState
 from secondsite.plan.protectedvm.decide import plan
 from secondsite.plan.protectedvm.judge import judge
 from secondsite.wire.agent import Capability
@@ -141,6 +144,13 @@ def _ailing() -> Iterator[Sight]:
     yield replace(WELL, points_damaged=True)
     yield replace(WELL, newest_damaged=True)
     yield replace(WELL, unreadable=True)
+
+
+def test_every_word_of_a_protected_vm_is_explained() -> None:
+    assert [code(cells[0]) for cells in table("Words of a ProtectedVM")] == list(ProtectedVMState)
+    reasons = [code(cells[0]) for cells in table("Reasons of a ProtectedVM")]
+    assert len(reasons) == len(set(reasons))
+    assert set(reasons) == {*CommonReason, *ProtectedVMReason}
 
 
 def test_every_counter_is_explained() -> None:
