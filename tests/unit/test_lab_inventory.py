@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from secondsite.agent.lab.datacentre import DataCentre
+from secondsite.agent.lab.datacentre import DataCentre, load
 from secondsite.agent.lab.inventory import machine_facts, network_facts, pool_facts, site_fact
 from secondsite.agent.lab.state import Reservation, SiteSettings
 from secondsite.wire.inventory import VM, Cluster, Host
 from support.lab_centres import DB, WEB, source_centre
 
+EXAMPLES = Path(__file__).parents[2] / "examples" / "sites"
 POOL = {"start": "10.9.0.10", "end": "10.9.0.12", "dnsServers": ["10.9.0.2"]}
 OPEN = {
     "name": "Corp",
@@ -56,6 +58,19 @@ def test_hosts_stand_in_groups_and_clusters() -> None:
     assert site.hosts[2] == Host("hv8.east", "All Hosts\\Branch", "", False, "10.0.20348.2527")
     assert site.hosts[3].version == "10.0.17763.1"
     assert site.clusters == (Cluster("cl1", ("hv1.east", "hv2.east"), "broker.east"),)
+
+
+def test_the_small_examples_have_clusters_with_brokers_and_one_vm_that_cannot_be_protected() -> None:
+    for name in ("newyork", "chicago"):
+        made = load(EXAMPLES / f"{name}.yaml")
+        [cluster] = site_fact(made, SiteSettings(), []).clusters
+        assert cluster.broker.endswith(f"{name}.example")
+        refused = {
+            fact.name: [disk.unsupported for disk in fact.disks if disk.unsupported]
+            for fact in machine_facts(made, SiteSettings(), {})
+            if fact.unsupported or any(disk.unsupported for disk in fact.disks)
+        }
+        assert refused == ({"legacy01": ["PassThrough"]} if name == "newyork" else {})
 
 
 def test_only_what_is_served_is_shown() -> None:
