@@ -12,7 +12,7 @@ from secondsite.wire.base import Message
 from secondsite.wire.facts import Ledger, Operation, Relation
 from secondsite.wire.operations import OperationAnswer, OperationRequest, Verb
 from secondsite.wire.problems import Code
-from support.driver_rig import FENCE, Refused, RigSite, codes, key_of, until
+from support.driver_rig_site import FENCE, Refused, RigSite, codes, key_of, until
 from support.driver_rig_vm import OWNER, Member
 
 _NEVER = datetime(2020, 1, 1, tzinfo=UTC)

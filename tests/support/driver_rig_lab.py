@@ -24,7 +24,8 @@ from secondsite.wire.agent import Capability
 from secondsite.wire.arguments import Endpoint
 from secondsite.wire.identity import CertificateInstall, IdentityRequest
 from support.agents import HOST, Caller, bundle
-from support.driver_rig import Line, Place, Rig, RigSite
+from support.driver_rig import Rig
+from support.driver_rig_site import Line, Place, RigSite
 from support.vault import DAY, Vault
 
 HURRY = 60

@@ -21,7 +21,8 @@ from secondsite.wire.resources import (
     StoragePair,
     TestNetworkWish,
 )
-from support.driver_rig import FENCE, VAULT, Rig, RigSite, key_of, until, wish
+from support.driver_rig import Rig
+from support.driver_rig_site import FENCE, VAULT, RigSite, key_of, until, wish
 
 OWNER = Owner(vault=VAULT, control_plane=FENCE.control_plane)
 QUICK = Settings(interval_seconds=30, retention_hours=24, rpo_target_seconds=90)

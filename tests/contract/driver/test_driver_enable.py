@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code
-from support.driver_rig import until
 from support.driver_rig_acts import act, refusal
+from support.driver_rig_site import until
 from support.driver_rig_vm import Member
 
 BEFORE_COPY = ("InitialReplicationInProgress", "Replicating")

@@ -7,8 +7,8 @@ import pytest
 from secondsite.wire.arguments import ConfigureReplica, Failover, UpdateSettings
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code
-from support.driver_rig import RigSite, until
 from support.driver_rig_acts import act, refusal
+from support.driver_rig_site import RigSite, until
 from support.driver_rig_vm import BACK, QUICK, Member, associate
 
 PLANNED = Failover(planned=True)

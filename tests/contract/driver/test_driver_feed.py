@@ -11,7 +11,8 @@ from secondsite.wire.inventory import VM, Association, Network, Pool, Site, Tomb
 from secondsite.wire.operations import Verb, digest
 from secondsite.wire.problems import Code
 from secondsite.wire.resources import TombstoneWish
-from support.driver_rig import FENCE, Rig, RigSite, codes, until
+from support.driver_rig import Rig
+from support.driver_rig_site import FENCE, RigSite, codes, until
 from support.driver_rig_vm import QUICK, Member
 
 

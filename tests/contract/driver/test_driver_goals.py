@@ -14,7 +14,8 @@ from secondsite.wire.inventory import Association, Pool, TestNetwork
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code
 from secondsite.wire.resources import AssociationWish
-from support.driver_rig import Refused, Rig, codes
+from support.driver_rig import Rig
+from support.driver_rig_site import Refused, codes
 from support.driver_rig_vm import THERE, Member, associate, association
 
 Step = Callable[[Member], Awaitable[object]]

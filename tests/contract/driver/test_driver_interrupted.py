@@ -14,7 +14,8 @@ import pytest
 
 from secondsite.wire.operations import OperationAnswer, OperationRequest, Verb
 from secondsite.wire.problems import Code
-from support.driver_rig import Refused, Rig, RigSite, key_of
+from support.driver_rig import Rig
+from support.driver_rig_site import Refused, RigSite, key_of
 from support.driver_rig_vm import Member, borrowed
 
 # By side, in the order in which one VM goes through them; several VMs are at different places of it at once.

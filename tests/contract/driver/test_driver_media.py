@@ -7,8 +7,8 @@ from datetime import timedelta
 from secondsite.wire.arguments import Media, StartInitialReplication
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code
-from support.driver_rig import until
 from support.driver_rig_acts import act, refusal
+from support.driver_rig_site import until
 from support.driver_rig_vm import QUICK, Member
 
 WAITING = "WaitingForInitialReplication"

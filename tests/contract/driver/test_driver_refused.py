@@ -6,8 +6,8 @@ from secondsite.wire.agent import Capability
 from secondsite.wire.arguments import Failover
 from secondsite.wire.operations import SITE_VERBS, Verb
 from secondsite.wire.problems import Code
-from support.driver_rig import RigSite
 from support.driver_rig_acts import look, refusal
+from support.driver_rig_site import RigSite
 from support.driver_rig_table import ACCEPTED, Side
 from support.driver_rig_vm import QUICK, Member
 

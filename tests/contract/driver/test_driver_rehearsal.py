@@ -9,8 +9,8 @@ from secondsite.wire.facts import Point
 from secondsite.wire.inventory import VM, TestNetwork
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code
-from support.driver_rig import codes, key_of
 from support.driver_rig_acts import act, look, progress, refusal
+from support.driver_rig_site import codes, key_of
 from support.driver_rig_vm import QUICK, Member
 
 

@@ -7,8 +7,8 @@ import pytest
 from secondsite.wire.agent import Capability
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code
-from support.driver_rig import until
 from support.driver_rig_acts import act, refusal
+from support.driver_rig_site import until
 from support.driver_rig_vm import CALM, Member
 
 BY_HAND = CALM.model_copy(update={"auto_resynchronize": False})

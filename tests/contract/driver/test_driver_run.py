@@ -7,8 +7,9 @@ from secondsite.wire.arguments import UpdateSettings
 from secondsite.wire.inventory import Site
 from secondsite.wire.operations import Request, Verb
 from secondsite.wire.problems import Code
-from support.driver_rig import FENCE, Rig, key_of, until, wish
+from support.driver_rig import Rig
 from support.driver_rig_acts import act, refusal
+from support.driver_rig_site import FENCE, key_of, until, wish
 from support.driver_rig_vm import CALM, QUICK, Member
 
 

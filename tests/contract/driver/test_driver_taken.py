@@ -9,8 +9,8 @@ import pytest
 
 from secondsite.wire.operations import OperationAnswer, Verb
 from secondsite.wire.problems import Code
-from support.driver_rig import RigSite, codes, key_of, until
 from support.driver_rig_acts import refusal
+from support.driver_rig_site import RigSite, codes, key_of, until
 from support.driver_rig_vm import Member
 
 
