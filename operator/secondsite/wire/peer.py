@@ -103,6 +103,8 @@ class CycleOpen(Message, frozen=True):
     disks: dict[str, DiskPlan]
     consistency: Consistency = Consistency.CrashConsistent
     version: int = WIRE_VERSION
+    changes_disks: bool = False
+    """The VM's disks are others from this cycle on: what the parent has not comes whole."""
 
 
 class CycleOpened(Message, frozen=True):

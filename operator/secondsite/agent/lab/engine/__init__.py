@@ -34,6 +34,7 @@ from secondsite.agent.lab.engine.port.routes import Authorize, Post
 from secondsite.agent.lab.engine.port.server import DataServer
 from secondsite.agent.lab.engine.primary.compare import CompareResult
 from secondsite.agent.lab.engine.primary.disk import SourceDisk
+from secondsite.agent.lab.engine.primary.disk_sets import change_disks
 from secondsite.agent.lab.engine.primary.quiesce import Quiesce, shut_down
 from secondsite.agent.lab.engine.primary.source import ReplicationSource
 from secondsite.agent.lab.engine.replica.clone import Clone
@@ -110,6 +111,7 @@ __all__ = [
     "WaitingForMedia",
     "adopt",
     "cancel_failover",
+    "change_disks",
     "demote",
     "demotion_pending",
     "export_image",

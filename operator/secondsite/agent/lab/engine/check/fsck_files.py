@@ -55,7 +55,7 @@ class Shelf:
 def examine_files(root: Path, contents: Contents) -> Examined:
     """Everything below `root` that the catalogue names."""
     examined = Examined()
-    shelves = {name: Shelf(name, size) for name, size in contents.sizes.items()}
+    shelves = {name: Shelf(name, size) for name, size in contents.kept_sizes.items()}
     for name, shelf in shelves.items():
         folder = root / "disks" / name
         for entry in contents.points:
@@ -217,7 +217,7 @@ def _clones(root: Path, contents: Contents) -> Iterator[Finding]:
                 "put it back, or stop the test failover that it belongs to",
             )
             continue
-        for name, size in contents.sizes.items():
+        for name, size in contents.sizes_at(point).items():
             for path, wanted in private_files(folder, name, size).items():
                 found = path.stat().st_size if path.exists() else None
                 if found != wanted:

@@ -28,9 +28,9 @@ def strays(root: Path, contents: Contents) -> Iterator[Path]:
     layers = {f"{name}.lay" for name in [*(entry.point for entry in contents.points), opened] if name}
     parts = {f"{opened}.part"} if opened else set()
     yield from _unnamed(root, _KNOWN)
-    yield from _unnamed(root / "disks", set(contents.sizes))
+    yield from _unnamed(root / "disks", set(contents.kept_sizes))
     yield from _unnamed(root / "clones", set(contents.clones))
-    for name in contents.sizes:
+    for name in contents.kept_sizes:
         folder = root / "disks" / name
         yield from _unnamed(folder, _DISK_FILES)
         yield from _unnamed(folder / "layers", layers)

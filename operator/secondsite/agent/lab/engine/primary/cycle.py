@@ -65,6 +65,7 @@ class CycleRun:
             kind=self.cycle.kind,
             consistency=self.cycle.consistency,
             disks=disks,
+            changes_disks=self.cycle.changes_disks,
         )
         try:
             with self._client.link.turn(self._stop), self._client.session() as peer:

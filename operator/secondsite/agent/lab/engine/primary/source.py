@@ -172,6 +172,7 @@ class ReplicationSource(SourceCore):
             consistency=consistency,
             quiesce_error=error,
             blocks=self._frozen_blocks(),
+            changes_disks=self._state.disks_changed,
         )
         self._change(open=opened)
         return opened

@@ -220,7 +220,7 @@ class SourceCore:
     def _stand_on(self, cycle: OpenState) -> None:
         """The cycle is a recovery point, and the next builds on it."""
         head = {"head": cycle.cycle, "head_time": cycle.freeze_time, "lineage": ()}
-        self._change(**head, open=None, given_up=None, superseded_by=None, compared=None)
+        self._change(**head, open=None, given_up=None, superseded_by=None, compared=None, disks_changed=False)
 
     def _frozen_blocks(self) -> int:
         return sum(tracker.frozen_blocks() for tracker in self.trackers.values())

@@ -23,6 +23,7 @@ class OpenState(msgspec.Struct, frozen=True, kw_only=True):
     consistency: Consistency = Consistency.CrashConsistent
     quiesce_error: str | None = None
     """Why it is only crash-consistent, where more was asked for."""
+    changes_disks: bool = False
     blocks: int | None = None
     """How many the frozen maps hold while it is open; fewer: they were released, for it is committed."""
 
@@ -49,6 +50,8 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True):
     lineage: tuple[str, ...] = ()
     superseded_by: int | None = None
     compared: str | None = None
+    disks_changed: bool = False
+    """The disks are others than at the head: the next cycle says so."""
     version: int = _VERSION
 
     @property

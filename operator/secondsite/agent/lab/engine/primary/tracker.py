@@ -45,7 +45,7 @@ class Cell(IntEnum):
 
 _CHANGED = b"\x01"
 # In `current` too: the replica has others, although nobody wrote since.
-_DIFFERS = 2
+DIFFERS = 2
 _OWED = bytes([Cell.Owed])
 
 
@@ -100,7 +100,7 @@ class DiskTracker:
     def mark(self, blocks: Blocks) -> None:
         """Count blocks as changed although nobody wrote to them: the replica has others."""
         with self.disk.lock:
-            self._current[blocks] |= _DIFFERS
+            self._current[blocks] |= DIFFERS
 
     def before_write(self, offset: int, length: int) -> None:
         """A guest is about to write. Lock held.

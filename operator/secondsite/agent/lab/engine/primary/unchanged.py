@@ -16,7 +16,13 @@ from secondsite.wire.peer import CycleKind, CycleUnchanged
 
 def may_stand(state: SourceState, now: datetime, seconds: float) -> bool:
     """Whether the head may be the newest point at `now`, too: it is younger than `seconds`, and no cycle is open."""
-    if state.head is None or state.head_time is None or state.open or state.superseded_by is not None:
+    if (
+        state.head is None
+        or state.head_time is None
+        or state.open
+        or state.disks_changed
+        or state.superseded_by is not None
+    ):
         return False
     return 0 <= (now - state.head_time).total_seconds() < seconds
 

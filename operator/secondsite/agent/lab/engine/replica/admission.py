@@ -1,5 +1,7 @@
 """What a cycle must be before anything is made for it: a stranger's numbers become sizes of files and maps."""
 
+from collections.abc import Mapping
+
 from secondsite.agent.lab.engine.blocks import block_count
 from secondsite.agent.lab.engine.durable import check_id
 from secondsite.agent.lab.engine.errors import EngineError, PeerRefused
@@ -42,3 +44,11 @@ def _expect_disks(message: CycleOpen) -> None:
             raise PeerRefused(422, "BadDisks", f"disk {name}: up to 64 TiB are possible, not {plan.size} bytes")
         if not 0 <= plan.blocks <= block_count(plan.size):
             raise PeerRefused(422, "BadDisks", f"disk {name} of {plan.size} bytes has not {plan.blocks} blocks")
+
+
+def expect_sizes(sizes: Mapping[str, int], named: Mapping[str, int]) -> None:
+    """PeerRefused where a disk comes back in another size than recovery points have it in."""
+    for name, size in sizes.items():
+        if named.get(name, size) != size:
+            detail = f"disk {name} has {size} bytes, recovery points here have it with {named[name]}"
+            raise PeerRefused(409, "DiskResized", detail)

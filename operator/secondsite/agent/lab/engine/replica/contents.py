@@ -62,6 +62,21 @@ class Contents:
             return self.points[-1].sizes
         return {name: plan.size for name, plan in self.open.disks.items()} if self.open else {}
 
+    @property
+    def named_sizes(self) -> dict[str, int]:
+        """Size of every disk that a point names."""
+        return {name: size for entry in self.points for name, size in entry.sizes.items()}
+
+    @property
+    def kept_sizes(self) -> dict[str, int]:
+        """Size of every disk that a point or the open cycle names."""
+        coming = {name: plan.size for name, plan in self.open.disks.items()} if self.open else {}
+        return self.named_sizes | coming
+
+    def sizes_at(self, point: str) -> dict[str, int]:
+        """Size per disk of the VM at a point. UnknownPoint."""
+        return self.points[self.position(point)].sizes
+
     def position(self, point: str) -> int:
         """Place in the chain, 0 is the oldest. UnknownPoint also for one that is being merged."""
         for index, entry in enumerate(self.points):

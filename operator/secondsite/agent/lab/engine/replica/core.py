@@ -122,7 +122,7 @@ class StoreCore:
         if self._resting:
             found = {
                 name: ReplicaDisk(self._disk_folder(name), name, size, established=True, made=True)
-                for name, size in self.contents.sizes.items()
+                for name, size in self.contents.named_sizes.items()
             }
             for disk in found.values():
                 disk.find(self._chain())
@@ -132,20 +132,27 @@ class StoreCore:
         return [entry.point for entry in self.contents.points]
 
     def keep_disks(self, sizes: dict[str, int]) -> None:
-        """Make the disks those of the cycle that begins; they may differ as long as there is no point. Lock held."""
+        """Make the disks those of the cycle that begins, and of every point that there is. Lock held."""
+        named = self.contents.named_sizes
+        wanted = named | sizes
         for name, disk in list(self.replicas.items()):
-            if sizes.get(name) != disk.size:
+            if wanted.get(name) != disk.size:
                 disk.drop_part()
                 del self.replicas[name]
                 shutil.rmtree(self._disk_folder(name))
-        for name, size in sizes.items():
+        for name, size in wanted.items():
             if name not in self.replicas:
-                self._make_disk(name, size)
+                self._make_disk(name, size, established=name in named)
 
-    def _make_disk(self, name: str, size: int) -> None:
-        folder, established = self._disk_folder(name), bool(self.contents.points)
+    def _make_disk(self, name: str, size: int, *, established: bool) -> None:
+        folder = self._disk_folder(name)
         try:
-            self.replicas[name] = ReplicaDisk(folder, name, size, established=established)
+            disk = ReplicaDisk(folder, name, size, established=established)
+            for entry in self.contents.points:
+                # A disk has a layer at every point, an empty one where the VM was without it.
+                if name not in entry.sizes:
+                    disk.blank(entry.point)
+            self.replicas[name] = disk
         except OSError:
             if not established:
                 # A sender that asks for what cannot be must not leave a folder each time.
@@ -155,7 +162,8 @@ class StoreCore:
     def views(self, point_id: str) -> dict[str, DiskView]:
         """All disks at a point. UnknownPoint. Lock held."""
         chain = self._chain()[: self.contents.position(point_id) + 1]
-        return {name: disk.view(chain, self.heal) for name, disk in self.replicas.items()}
+        named = self.contents.sizes_at(point_id)
+        return {name: disk.view(chain, self.heal) for name, disk in self.replicas.items() if name in named}
 
     def damaged_points(self) -> dict[str, str]:
         """Points at which damage shows, and what it is. Lock held."""
@@ -190,6 +198,9 @@ class StoreCore:
             self.log(Merged(point=merging.point, bytes=held, damage=damage))
             for disk in self.replicas.values():
                 disk.forget(merging.point)
+            if self.contents.kept_sizes.keys() != self.replicas.keys():
+                # It was the last point that knew a disk which the VM has no more.
+                self.keep_disks(self.contents.kept_sizes)
 
     def _damage_after(self, merging: Merging) -> Iterator[Damaged]:
         """Of what was damaged before, what is so in the files of now: damage is copied like anything else."""
@@ -233,11 +244,11 @@ class StoreCore:
         if self._lines > _SPARE_EVENTS:
             self._shorten()
         make_directory(self.root / "disks")
-        self.keep_disks(self.contents.sizes)
+        self.keep_disks(self.contents.kept_sizes)
         points, opened = self._chain(), self.contents.open
         for name, disk in self.replicas.items():
             disk.recover(points, opened.cycle if opened else None)
-            if opened is not None:
+            if opened is not None and name in opened.disks:
                 disk.begin_part(opened.cycle, opened.generation, opened.disks[name])
         if self.contents.merging is not None:
             try:

@@ -28,9 +28,12 @@ def damaged_points(contents: Contents, replicas: Mapping[str, Layered]) -> dict[
     """Points at which damage shows, and what it is: a block is seen until a newer layer has it too."""
     found: dict[str, str] = {}
     chain = [entry.point for entry in contents.points]
+    disks = {entry.point: entry.sizes for entry in contents.points}
     for name, replica in replicas.items():
         for position, blocks, text in _sources(contents, replica, chain):
             for point in _seeing(replica, chain, position, blocks):
+                if name not in disks[point]:
+                    continue
                 found[point] = f"{found[point]}; {text}" if point in found else f"disk {name}: {text}"
     return found
 

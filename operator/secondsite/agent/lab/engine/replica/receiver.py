@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from secondsite.agent.lab.engine.errors import HeadConflict, PeerRefused, StaleGeneration
-from secondsite.agent.lab.engine.replica.admission import expect_sane
+from secondsite.agent.lab.engine.replica.admission import expect_sane, expect_sizes
 from secondsite.agent.lab.engine.replica.catalogue import Committed, Opened
 from secondsite.agent.lab.engine.replica.core import StoreCore
 from secondsite.agent.lab.engine.replica.damage import wanted
@@ -163,8 +163,10 @@ class Receiver:
             # Its frames would take the place of that point's layer.
             raise PeerRefused(409, "CycleKnown", f"cycle {message.cycle} is a recovery point here; choose a new id")
         sizes = {name: plan.size for name, plan in message.disks.items()}
-        if contents.points and sizes != contents.sizes:
+        if contents.points and sizes != contents.sizes and not message.changes_disks:
             raise PeerRefused(409, "DiskSetChanged", f"disks {sizes} differ from those replicated, {contents.sizes}")
+        if contents.points:
+            expect_sizes(sizes, contents.named_sizes)
 
     def _refuse_promoted(self, generation: int) -> None:
         promoted = self._core.contents.promoted
@@ -182,7 +184,7 @@ class Receiver:
             core.keep_disks(sizes)
         except OSError as error:
             # As many files, or as large ones, as this host cannot have: nothing of it stays open.
-            core.keep_disks(core.contents.sizes)
+            core.keep_disks(core.contents.kept_sizes)
             raise PeerRefused(507, "NoStorage", f"the files of disks {sizes} cannot be made here: {error}") from error
         opened = Opened(
             cycle=message.cycle,
@@ -194,9 +196,11 @@ class Receiver:
             consistency=message.consistency,
         )
         core.log(opened)
-        for name, plan in message.disks.items():
-            core.replicas[name].forget_all_but([entry.point for entry in core.contents.points])
-            core.replicas[name].begin_part(message.cycle, message.generation, plan)
+        for name, disk in core.replicas.items():
+            disk.forget_all_but([entry.point for entry in core.contents.points])
+            disk.drop_part()
+            if name in message.disks:
+                disk.begin_part(message.cycle, message.generation, message.disks[name])
 
     def _have(self) -> dict[str, int]:
         replicas = self._core.replicas.items()
@@ -221,6 +225,8 @@ class Receiver:
         for name in parts:
             replicas[name].promote(opened.cycle)
             replicas[name].load(opened.cycle)
+        for name in replicas.keys() - parts.keys():
+            replicas[name].blank(opened.cycle)
         committed = Committed(
             point=opened.cycle,
             generation=opened.generation,

@@ -63,6 +63,18 @@ class ReplicaDisk:
         """Open a layer that was just written."""
         self._layers[point] = Layer(self._layer_path(point))
 
+    def blank(self, point: str) -> None:
+        """A layer that changes nothing, durably: at that point this is no disk of the VM. May be repeated."""
+        path = self._layer_path(point)
+        if not path.exists():
+            temporary = path.with_suffix(".tmp")
+            temporary.unlink(missing_ok=True)
+            part = IncomingPart(temporary, point, 0, DiskPlan(size=self.size, blocks=0))
+            part.seal()
+            part.close()
+            self._move(temporary, path)
+        self.load(point)
+
     def layer(self, point: str) -> Layer:
         return self._layers[point]
 

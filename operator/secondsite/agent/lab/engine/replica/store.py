@@ -156,7 +156,7 @@ class TargetStore(StoredPoints):
             standing = self._core.contents.clones.get(clone_id)
             if standing is None:
                 self._core.contents.offered(point_id)
-                prepare_folder(self._core.clone_folder(clone_id), self._core.contents.sizes)
+                prepare_folder(self._core.clone_folder(clone_id), self._core.contents.sizes_at(point_id))
                 self._core.log(Cloned(clone=clone_id, point=point_id))
             elif standing != point_id:
                 raise EngineError(f"clone {clone_id} stands on point {standing}, not {point_id}; choose another id")

@@ -54,6 +54,11 @@ class StoredPoints:
         with self._core.lock:
             return dict(self._core.contents.sizes)
 
+    def disks_at(self, point_id: str) -> dict[str, int]:
+        """Name and size in bytes of the VM's disks at a point. UnknownPoint."""
+        with self._core.lock:
+            return dict(self._core.contents.sizes_at(point_id))
+
     def read_point(self, point_id: str, disk: str, offset: int, length: int) -> bytes:
         """Verified bytes of a point. UnknownPoint, KeyError for the disk, ValueError outside of it, DamagedBlock."""
         with self._reading(point_id) as views:

@@ -72,8 +72,9 @@ def _planned(store: TargetStore, source_root: Path, disks: Mapping[str, Path]) -
         if promoted is None:
             raise EngineError(f"VM {core.vm_id}: the failover was cancelled meanwhile")
         expect_closed(store, promoted.clone)
-        if set(disks) != set(contents.sizes):
-            raise EngineError(f"VM {core.vm_id} has disks {sorted(contents.sizes)}, paths came for {sorted(disks)}")
+        sizes = contents.sizes_at(promoted.point)
+        if set(disks) != set(sizes):
+            raise EngineError(f"VM {core.vm_id} has disks {sorted(sizes)}, paths came for {sorted(disks)}")
         make_directories(source_root)
         _expect_free(core.root, source_root, disks)
         points = [entry.point for entry in contents.points]
@@ -95,7 +96,7 @@ def _planned(store: TargetStore, source_root: Path, disks: Mapping[str, Path]) -
             chain=points[: place + 1],
             newer=points[place + 1 :],
             lineage=lineage,
-            sizes=dict(contents.sizes),
+            sizes=dict(sizes),
             disks={name: str(path.absolute()) for name, path in disks.items()},
             source_root=str(source_root.absolute()),
         )
@@ -103,7 +104,7 @@ def _planned(store: TargetStore, source_root: Path, disks: Mapping[str, Path]) -
 
 def _expect_room(core: StoreCore, chain: list[str], clone: str) -> None:
     """Past the point of no return a guest would have to wait until somebody has made room."""
-    own = sum(len(written_blocks(core.clone_folder(clone), name)) for name in core.contents.sizes)
+    own = sum(len(written_blocks(core.clone_folder(clone), name)) for name in core.contents.sizes_at(chain[-1]))
     needed = sum(layer.bytes for layer in core.layers(*chain)) + own * BLOCK_BYTES
     free = Space(core.root, None).free
     if needed > free:
