@@ -58,3 +58,22 @@ def test_a_newest_point_that_is_called_damaged_is_an_error_whatever_the_health_s
     assert [error["code"] for error in status(made)["errors"]] == ["NewestPointDamaged"]
     both = seen(w.target_half(health="Critical", health_reasons=("out-of-space", "error-fix-and-resume")))
     assert [error["code"] for error in status(both)["errors"]] == ["ReplicationCritical", "OutOfSpace"]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "action"),
+    [
+        ("Replicating", "cannot-deliver", "Check the link"),
+        ("Error", "error-fix-and-resume", "resumed by itself"),
+        ("WaitingForStartResynchronize", "resync-required", "mode Automatic"),
+        ("Resynchronizing", "resynchronizing", "Wait for its end"),
+        ("ResynchronizeSuspended", "resynchronizing", "goes on where it stopped"),
+        ("UpdateError", "update-failed", "Set-VMReplication"),
+        ("Replicating", "a-reason-of-a-newer-site", "event log"),
+    ],
+)
+def test_a_critical_half_says_what_to_do(state: str, reason: str, action: str) -> None:
+    made = seen(w.source_half(state=state, health="Critical", health_reasons=(reason,), message="why"))
+    found = [error for error in status(made)["errors"] if error["code"] == "ReplicationCritical"]
+    assert [error["causes"] for error in found] == [[reason]]
+    assert action in found[0]["recommendedAction"]

@@ -24,6 +24,11 @@ _ACTIONS = {
     ),
     "Suspended": "Set spec.replication to Enabled to go on.",
 }
+_ADVICE = {
+    Reason.CANNOT_DELIVER: (
+        "Check the link between the sites, and host and agent at the replica's site; it is tried again by itself."
+    ),
+}
 # Reasons of a replica's health that have an error of their own: code, what to do.
 _STORED: dict[str, tuple[str, str]] = {
     Reason.REPLICA_UNREADABLE: (
@@ -122,4 +127,5 @@ def _unquiesced(view: View) -> Iterator[Problem]:
 
 
 def _action(half: Relation) -> str:
-    return _ACTIONS.get(half.state, "See the event log of Hyper-V at the site.")
+    advice = next((text for reason, text in _ADVICE.items() if reason in half.health_reasons), "")
+    return _ACTIONS.get(half.state) or advice or "See the event log of Hyper-V at the site."
