@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,20 +15,13 @@ from secondsite.wire.arguments import Settings as Wish
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
 from support.lab import SETTINGS, LabPair, running_pair, until
-from support.lab_centres import DB, WEB, source_centre, target_centre
+from support.lab_centres import DB, WEB, target_centre
 
 
 @pytest.fixture
 async def pair(tmp_path: Path) -> AsyncIterator[LabPair]:
     async with running_pair(tmp_path, keep_every_cycle=True) as found:
         yield found
-
-
-def small_log() -> dict[str, Any]:
-    """A source whose guest fills the log of changes within a second or two."""
-    centre = source_centre()
-    centre["knobs"]["logLimitPercent"] = 3
-    return centre
 
 
 def automatic(start: datetime, end: datetime) -> Wish:
@@ -65,42 +57,6 @@ async def stuck_resync(pair: LabPair) -> None:
     await pair.target.driver.stop()
     await pair.source.do(Verb.RESYNCHRONIZE, WEB)
     assert pair.source.driver.state(WEB) == "Resynchronizing"
-
-
-async def test_row_14_a_log_that_outgrows_its_limit_stops_tracking_and_sending(tmp_path: Path) -> None:
-    async with running_pair(tmp_path, source=small_log()) as pair:
-        await pair.protect()
-        await pair.source.do(Verb.SUSPEND, WEB)
-        before = pair.target.relation()
-        await until(lambda: pair.source.driver.state(WEB) == "WaitingForStartResynchronize")
-        fact = pair.source.relation()
-        assert (fact.health, fact.pending_bytes) == ("Critical", None)
-        assert "resync-required" in fact.health_reasons
-        assert "log of changes" in fact.message
-        written = (await pair.source.ask(ask="status"))["guests"][WEB]["sequence"]
-        assert pair.states() == ("WaitingForStartResynchronize", "Replicating")
-        assert pair.target.relation().newest_point == before.newest_point
-        await pair.source.do(Verb.RESYNCHRONIZE, WEB)
-        await until(lambda: pair.states() == ("Replicating", "Replicating"))
-        assert (await pair.replay())[-1]["sequence"] >= written
-
-
-async def test_row_14_a_log_grows_too_large_also_while_nothing_gets_through(tmp_path: Path) -> None:
-    async with running_pair(tmp_path, source=small_log()) as pair:
-        await pair.protect()
-        await pair.target.driver.stop()
-        await until(lambda: pair.source.driver.state(WEB) == "WaitingForStartResynchronize")
-        await pair.target.start()
-
-
-async def test_row_14_a_disk_that_was_touched_while_the_vm_was_off(pair: LabPair) -> None:
-    await pair.protect()
-    site = pair.source.driver._site
-    assert site is not None
-    site.estate.primaries[WEB].touched_offline()
-    fact = pair.source.relation()
-    assert (fact.state, fact.health) == ("WaitingForStartResynchronize", "Critical")
-    assert "while the VM was off" in fact.message
 
 
 async def test_row_15_and_18_what_differs_is_found_and_all_older_points_are_deleted(pair: LabPair) -> None:
@@ -237,16 +193,6 @@ async def test_row_17_what_a_person_stopped_does_not_begin_again_by_itself(pair:
     await pair.protect(DB, "db", disks=2)
     await pair.more_cycles(2, DB)
     assert (pair.source.relation().state, pair.source.relation().cycles) == ("WaitingForStartResynchronize", cycles)
-
-
-async def test_row_19_a_log_that_fills_again_ends_the_resynchronization(tmp_path: Path) -> None:
-    async with running_pair(tmp_path, source=small_log()) as pair:
-        await stuck_resync(pair)
-        await until(lambda: pair.source.driver.state(WEB) == "WaitingForStartResynchronize")
-        assert "log of changes" in pair.source.relation().message
-        await pair.target.start()
-        await pair.source.do(Verb.RESYNCHRONIZE, WEB)
-        await until(lambda: pair.states() == ("Replicating", "Replicating"))
 
 
 async def test_row_20_a_suspended_vm_can_be_made_to_resynchronize(pair: LabPair) -> None:

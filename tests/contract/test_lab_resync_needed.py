@@ -1,0 +1,68 @@
+"""What asks for a resynchronization on a real pair, also while one is under way (table rows 14 and 19)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from secondsite.wire.operations import Verb
+from support.lab import running_pair, until
+from support.lab_centres import WEB, source_centre
+
+
+def small_log() -> dict[str, Any]:
+    """A source whose guest fills the log of changes within a second or two."""
+    centre = source_centre()
+    centre["knobs"]["logLimitPercent"] = 3
+    return centre
+
+
+async def test_row_14_a_log_that_outgrows_its_limit_stops_tracking_and_sending(tmp_path: Path) -> None:
+    async with running_pair(tmp_path, source=small_log()) as pair:
+        await pair.protect()
+        await pair.source.do(Verb.SUSPEND, WEB)
+        before = pair.target.relation()
+        await until(lambda: pair.source.driver.state(WEB) == "WaitingForStartResynchronize")
+        fact = pair.source.relation()
+        assert (fact.health, fact.pending_bytes) == ("Critical", None)
+        assert "resync-required" in fact.health_reasons
+        assert "log of changes" in fact.message
+        written = (await pair.source.ask(ask="status"))["guests"][WEB]["sequence"]
+        assert pair.states() == ("WaitingForStartResynchronize", "Replicating")
+        assert pair.target.relation().newest_point == before.newest_point
+        await pair.source.do(Verb.RESYNCHRONIZE, WEB)
+        await until(lambda: pair.states() == ("Replicating", "Replicating"))
+        assert (await pair.replay())[-1]["sequence"] >= written
+
+
+async def test_row_14_a_log_grows_too_large_also_while_nothing_gets_through(tmp_path: Path) -> None:
+    async with running_pair(tmp_path, source=small_log()) as pair:
+        await pair.protect()
+        await pair.target.driver.stop()
+        await until(lambda: pair.source.driver.state(WEB) == "WaitingForStartResynchronize")
+        await pair.target.start()
+
+
+async def test_row_14_a_disk_that_was_touched_while_the_vm_was_off(tmp_path: Path) -> None:
+    async with running_pair(tmp_path) as pair:
+        await pair.protect()
+        site = pair.source.driver._site
+        assert site is not None
+        site.estate.primaries[WEB].touched_offline()
+        fact = pair.source.relation()
+        assert (fact.state, fact.health) == ("WaitingForStartResynchronize", "Critical")
+        assert "while the VM was off" in fact.message
+
+
+async def test_row_19_a_log_that_fills_again_ends_the_resynchronization(tmp_path: Path) -> None:
+    async with running_pair(tmp_path, source=small_log()) as pair:
+        await pair.protect()
+        await pair.source.ask(ask="crash", vmID=WEB)
+        await pair.target.driver.stop()
+        await pair.source.do(Verb.RESYNCHRONIZE, WEB)
+        assert pair.source.driver.state(WEB) == "Resynchronizing"
+        await until(lambda: pair.source.driver.state(WEB) == "WaitingForStartResynchronize")
+        assert "log of changes" in pair.source.relation().message
+        await pair.target.start()
+        await pair.source.do(Verb.RESYNCHRONIZE, WEB)
+        await until(lambda: pair.states() == ("Replicating", "Replicating"))
