@@ -10,7 +10,7 @@ from secondsite.plan.actions import Command, Plan, Release, Report, Trouble
 from secondsite.plan.observed import VMWorld
 from secondsite.plan.protectedvm.decide import plan
 from secondsite.plan.protectedvm.judge import judge
-from secondsite.wire.facts import Operation
+from secondsite.wire.facts import Operation, Replication
 from support import worlds as w
 from support.simulated_sites import settle, step
 from support.worlds import MAC, NOW, VM_ID, world
@@ -106,9 +106,23 @@ def test_the_pause_hurries_with_the_lab() -> None:
 def test_resynchronization_is_reported_and_not_done(state: str) -> None:
     made = seen(w.source_half(state=state))
     assert plan(made).actions == ()
-    assert condition(made, "Protected") == ("False", "NotImplemented")
-    words = {"Resynchronizing": "Resynchronizing"}
-    assert status(made)["state"] == words.get(state, "ResynchronizationRequired")
+    word = {"Resynchronizing": "Resynchronizing"}.get(state, "ResynchronizationRequired")
+    assert condition(made, "Protected") == ("False", word)
+    assert status(made)["state"] == word
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "It begins by itself from 18:30 to 06:00 UTC"),
+        ({"auto_resynchronize": False}, "Run Resume-VMReplication -Resynchronize there."),
+    ],
+)
+def test_what_begins_a_resynchronization_is_told(changes: dict[str, Any], words: str) -> None:
+    settings = Replication(interval_seconds=300, **changes)
+    half = w.source_half(state="WaitingForStartResynchronize", settings=settings)
+    [found] = [each for each in report(seen(half)).findings if each.type == "Protected"]
+    assert words in found.message
 
 
 def test_new_settings_go_to_both_sides_one_after_the_other() -> None:

@@ -24,6 +24,8 @@ POLL_SECONDS = 25.0
 """How long one poll waits for news; every poll that ends tells that the site still answers."""
 CHECKS_SECONDS = 60.0
 """How often the preflight checks are asked for."""
+# More than an answer is ever under way: the site's clock was set, and every time that it tells means something else.
+_CLOCK_JUMP = timedelta(seconds=5)
 RECHECK_SECONDS = 2.0
 """How soon again after checks that could not be made, as while a site's driver starts."""
 _UNREGISTERED_SECONDS = 1.0
@@ -147,7 +149,8 @@ class Feeds:
             self._sites.take(key, page)
             if page.settling:
                 await asyncio.sleep(_UNREGISTERED_SECONDS)
-            if utc_now() - met > timedelta(seconds=CHECKS_SECONDS):
+            jumped = abs(page.time - utc_now() - mirror.skew) > _CLOCK_JUMP
+            if jumped or utc_now() - met > timedelta(seconds=CHECKS_SECONDS):
                 met = utc_now()
                 await self._meet(key, dialled)
 

@@ -7,7 +7,7 @@ from secondsite.plan.actions import Finding
 from secondsite.plan.conditions import finding, first
 from secondsite.plan.protectedvm import ownership, readiness
 from secondsite.plan.protectedvm.problems import Problem
-from secondsite.plan.protectedvm.replication import RESYNCHRONIZATION
+from secondsite.plan.protectedvm.replication import RESYNCHRONIZATION, resynchronization
 from secondsite.plan.protectedvm.view import View
 
 TYPE = ProtectedVMCondition.PROTECTED
@@ -98,11 +98,7 @@ def _starting(view: View) -> Finding | None:
 def _resynchronizing(view: View) -> Finding | None:
     if view.source is None or view.source.state not in RESYNCHRONIZATION:
         return None
-    message = (
-        f"Site {view.picture.site_names[0]} says {view.source.state}: source and replica must be compared, which this "
-        "version cannot start. Run Resume-VMReplication -Resynchronize there."
-    )
-    return no(CommonReason.NOT_IMPLEMENTED, message)
+    return no(*resynchronization(view.source, view.picture.site_names[0]))
 
 
 def _failed(view: View) -> Finding | None:

@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-from secondsite.api.condition import CommonReason
 from secondsite.api.protectedvm_reasons import ProtectedVMReason as R
 from secondsite.plan.actions import Plan
 from secondsite.plan.protectedvm.orders import ended, last_ended, order, scaled, wait
@@ -58,15 +57,27 @@ def retry(picture: Picture) -> Plan | None:
 
 
 def resynchronize(picture: Picture) -> Plan | None:
-    """Reported, not done."""
+    """The site's own business, by the policy's window, or a person's there."""
     source = picture.source
     if not isinstance(source, Relation) or source.state not in RESYNCHRONIZATION:
         return None
-    message = (
-        f"Site {picture.site_names[0]} cannot send changes until source and replica were compared, which this version "
-        "cannot start: run Resume-VMReplication -Resynchronize there."
-    )
-    return wait(CommonReason.NOT_IMPLEMENTED, message)
+    return wait(*resynchronization(source, picture.site_names[0]))
+
+
+def resynchronization(source: Relation, site: str) -> tuple[R, str]:
+    """Why nothing is sent meanwhile, and what makes it go on."""
+    if source.state == "Resynchronizing":
+        percent = "" if source.resynchronize_percent is None else f" ({source.resynchronize_percent} %)"
+        return R.RESYNCHRONIZING, f"Site {site} compares source and replica{percent}; nothing is sent until it is done."
+    lost = f"Site {site} does not know any more what changed, and sends nothing until source and replica are compared"
+    if source.state == "ResynchronizeSuspended":
+        return R.RESYNCHRONIZATION_REQUIRED, f"{lost}; that was suspended. Run Resume-VMReplication there."
+    settings = source.settings
+    if settings is None or not settings.auto_resynchronize:
+        return R.RESYNCHRONIZATION_REQUIRED, f"{lost}. Run Resume-VMReplication -Resynchronize there."
+    window = f"{settings.resynchronize_start} to {settings.resynchronize_end} {settings.resynchronize_time_zone}"
+    message = f"{lost}. It begins by itself from {window}; to begin now, run Resume-VMReplication -Resynchronize there."
+    return R.RESYNCHRONIZATION_REQUIRED, message
 
 
 STEPS = (
