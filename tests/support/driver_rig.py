@@ -61,6 +61,9 @@ class Rig(ABC):
     def peer(self, site: RigSite) -> RigSite:
         return self.target if site is self.source else self.source
 
+    def once(self) -> None:
+        """Skip what takes long and is alike in all profiles of a driver, but in one of them."""
+
     def kill(self, *sites: RigSite) -> None:
         """End agents at once, as a power failure of their machine does."""
         _skip("agents cannot be killed here")

@@ -9,6 +9,7 @@ from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code
 from support.driver_rig_acts import act, refusal
 from support.driver_rig_site import RigSite, until
+from support.driver_rig_stories import go_home
 from support.driver_rig_vm import BACK, QUICK, Member, associate
 
 PLANNED = Failover(planned=True)
@@ -35,7 +36,7 @@ async def test_planned_there_and_back(both_ways: Member) -> None:
     modes = [(await vm.half(site)).mode for site in vm.rig.sites]
     assert modes == ["Replica", "Primary"]
     assert [await power(vm, site) for site in vm.rig.sites] == ["Off", "Running"]
-    await _home(vm)
+    await go_home(vm)
     modes = [(await vm.half(site)).mode for site in vm.rig.sites]
     assert modes == ["Primary", "Replica"]
     assert [await power(vm, site) for site in vm.rig.sites] == ["Running", "Off"]
@@ -61,15 +62,6 @@ async def _move(vm: Member, here: RigSite, there: RigSite) -> None:
     await act(vm, there, Verb.START_VM, "FailedOverWaitingCompletion")
     assert await power(vm, there) == "Running"
     await act(vm, there, Verb.REVERSE_REPLICATION, "Replicating")
-
-
-async def _home(vm: Member) -> None:
-    source, target = vm.rig.sites
-    await vm.do(target, Verb.STOP_VM)
-    await vm.do(target, Verb.PREPARE_FAILOVER)
-    await vm.do(source, Verb.FAILOVER, PLANNED)
-    await vm.do(source, Verb.START_VM)
-    await vm.do(source, Verb.REVERSE_REPLICATION, vm.reversal(target))
 
 
 async def test_a_planned_failover_needs_a_prepared_source(vm: Member) -> None:
@@ -119,7 +111,7 @@ async def test_unplanned_and_for_good(both_ways: Member) -> None:
     await vm.do(source, Verb.CONFIGURE_REPLICA, ConfigureReplica(settings=vm.settings))
     await vm.do(target, Verb.START_INITIAL_REPLICATION)
     await vm.reach("Replicating", "Replicating")
-    await _home(vm)
+    await go_home(vm)
 
 
 @pytest.mark.parametrize("point", ["Named", "At"])

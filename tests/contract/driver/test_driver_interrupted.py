@@ -6,70 +6,55 @@ Whatever it is, the next attempt ends where the first one was meant to end.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import aiohttp
-import pytest
 
 from secondsite.wire.operations import OperationAnswer, OperationRequest, Verb
 from secondsite.wire.problems import Code
 from support.driver_rig import Rig
 from support.driver_rig_site import Refused, RigSite, key_of
-from support.driver_rig_vm import Member, borrowed
+from support.driver_rig_stories import STORIES, Step
+from support.driver_rig_vm import BACK, Member, associate, borrowed
 
-# By side, in the order in which one VM goes through them; several VMs are at different places of it at once.
-LIFE: tuple[tuple[str, Verb, tuple[str, str]], ...] = (
-    ("target", Verb.PREPARE_REPLICA, ("Disabled", "Disabled")),
-    ("source", Verb.ENABLE_REPLICATION, ("ReadyForInitialReplication", "WaitingForInitialReplication")),
-    ("target", Verb.CONFIGURE_REPLICA, ("ReadyForInitialReplication", "WaitingForInitialReplication")),
-    ("source", Verb.START_INITIAL_REPLICATION, ("Replicating", "Replicating")),
-    ("source", Verb.UPDATE_SETTINGS, ("Replicating", "Replicating")),
-    ("target", Verb.START_TEST_FAILOVER, ("Replicating", "Replicating")),
-    ("source", Verb.SUSPEND, ("Suspended", "Replicating")),
-    ("target", Verb.STOP_TEST_FAILOVER, ("Suspended", "Replicating")),
-    ("source", Verb.RESUME, ("Replicating", "Replicating")),
-    ("target", Verb.SUSPEND, ("Replicating", "Suspended")),
-    ("source", Verb.RESET_STATISTICS, ("Replicating", "Suspended")),
-    ("target", Verb.RESUME, ("Replicating", "Replicating")),
-    ("source", Verb.DISABLE_REPLICATION, ("Disabled", "Replicating")),
-    ("target", Verb.DISABLE_REPLICATION, ("Disabled", "Disabled")),
-    ("target", Verb.REMOVE_REPLICA, ("Disabled", "Disabled")),
-)
 # Seconds from the sending of a command to the kill, one after the other.
 MOMENTS = (0.0, 0.004, 0.012, 0.03)
 
 
-@pytest.fixture
-async def three(rig: Rig) -> AsyncIterator[list[Member]]:
+async def test_killed_in_the_middle(rig: Rig) -> None:
+    """Several VMs live their lives; again and again the agent that carries out their next steps is killed."""
+    rig.once()
+    await associate(rig, rig.target, rig.source, BACK)
     async with AsyncExitStack() as stack:
-        members = []
-        for _ in range(3):
-            members.append(await stack.enter_async_context(borrowed(rig)))
-            # Taken, so that the next one is another.
-            await members[-1].prepare()
-            await members[-1].do(rig.source, Verb.ENABLE_REPLICATION)
-        for member in members:
-            await member.release()
-            member.epoch += 1
-        yield members
+        left = []
+        for story in STORIES:
+            vm = await stack.enter_async_context(borrowed(rig, story.settings))
+            await story.begin(vm)
+            if not await rig.source.relation(vm.id):
+                # Taken, so that the next one is another.
+                await vm.enable()
+                await vm.release()
+                vm.epoch += 1
+            left.append((vm, list(story.steps)))
+            stack.push_async_callback(story.end, vm)
+        while left := [(vm, steps) for vm, steps in left if steps]:
+            site = max(rig.sites, key=lambda one: sum(steps[0].site(vm) is one for vm, steps in left))
+            due = [(vm, steps.pop(0)) for vm, steps in left if steps[0].site(vm) is site]
+            await _killed_meanwhile(site, due, MOMENTS[len(left[0][1]) % len(MOMENTS)])
 
 
-async def test_killed_in_the_middle(three: list[Member]) -> None:
-    """The same step of three VMs at once, then the kill of the agent that does them."""
-    rig = three[0].rig
-    for number, (side, verb, states) in enumerate(LIFE):
-        site = rig.source if side == "source" else rig.target
-        requests = {vm.id: vm.wish(verb) for vm in three}
-        sent = [asyncio.create_task(_sent(site, request)) for request in requests.values()]
-        await asyncio.wait(sent, timeout=MOMENTS[number % len(MOMENTS)])
-        rig.kill(site)
-        await asyncio.gather(*sent)
-        rig.revive(site)
-        await site.settle()
-        for vm in three:
-            await _comes_to_its_end(vm, site, requests[vm.id])
-            await vm.reach(*states)
+async def _killed_meanwhile(site: RigSite, due: list[tuple[Member, Step]], seconds: float) -> None:
+    requests = [(vm, step, step.request(vm)) for vm, step in due]
+    sent = [asyncio.create_task(_sent(site, request)) for _, _, request in requests]
+    await asyncio.wait(sent, timeout=seconds)
+    rig = due[0][0].rig
+    rig.kill(site)
+    await asyncio.gather(*sent)
+    rig.revive(site)
+    await site.settle()
+    for vm, step, request in requests:
+        await _comes_to_its_end(vm, site, request)
+        await vm.reach(*step.states)
 
 
 async def _sent(site: RigSite, request: OperationRequest) -> None:
@@ -82,10 +67,11 @@ async def _sent(site: RigSite, request: OperationRequest) -> None:
 
 async def _comes_to_its_end(vm: Member, site: RigSite, request: OperationRequest) -> None:
     answer = await _outcome(site, request)
-    assert answer.state in ("Succeeded", "Interrupted"), answer
+    assert answer.state in ("Succeeded", "Interrupted"), (request.verb, answer.message)
     if answer.state == "Succeeded":
         return
-    again = await vm.run(site, request.verb, intent=request.intent, attempt=2)
+    second = request.model_copy(update={"attempt": 2})
+    again = await site.run(key_of(second), second)
     assert again.state == "Succeeded" or again.code == Code.STATE_CONFLICT, again
 
 
