@@ -18,6 +18,8 @@ from support.lab_centres import WEB
 from support.lab_process import eventually
 
 BACK = "recovery-production"
+# A cycle begins every quarter of a second.
+HURRY = 120.0
 _CLOUDS = {"east": "Production", "west": "Recovery"}
 
 
@@ -150,7 +152,7 @@ class MovingPair:
 @asynccontextmanager
 async def moving_pair(folder: Path, *, back: bool = True, **options: Any) -> AsyncIterator[MovingPair]:
     """Runs and is associated, in both directions unless `back` is False; stopped at the end, whatever happens."""
-    pair = make_pair(folder, **options)
+    pair = make_pair(folder, **{"hurry": HURRY, **options})
     found = MovingPair(pair)
     try:
         await pair.source.start()
