@@ -16,6 +16,7 @@ from secondsite.agent.lab.state import Documents, Half
 from secondsite.agent.lab.table import Look, Row
 from secondsite.wire.facts import State
 
+_LOCKS = 256
 _NOTHING: Mapping[str, bool] = MappingProxyType({})
 _NO_CHANGES: Mapping[str, object] = MappingProxyType({})
 
@@ -30,18 +31,17 @@ class Halves:
         self.host_log = host_log or HostLog()
         self._documents = documents
         self._changed = changed
-        self._lock = threading.RLock()
+        # Of single VMs: one that waits for the disk holds up few others, and no reader.
+        self._locks = [threading.RLock() for _ in range(_LOCKS)]
         self._halves = documents.all(Half)
 
     def all(self) -> list[Half]:
         """Every half."""
-        with self._lock:
-            return list(self._halves.values())
+        return list(self._halves.values())
 
     def get(self, vm_id: str) -> Half | None:
         """The half of a VM, or None."""
-        with self._lock:
-            return self._halves.get(vm_id)
+        return self._halves.get(vm_id)
 
     def state(self, vm_id: str) -> State:
         """`Disabled` where there is no half."""
@@ -61,14 +61,14 @@ class Halves:
 
     def create(self, event: Event, half: Half) -> Half:
         """A new half. Raises Refusal where the VM has one."""
-        with self._lock:
+        with self._lock(half.vm_id):
             row = self.require(half.vm_id, half.vm_name, event)
             state = row.after or half.state
             return self._put(msgspec.structs.replace(half, state=state, enabled_time=half.window.start))
 
     def step(self, vm_id: str, event: Event, known: Mapping[str, bool] = _NOTHING, /, **changes: object) -> Half | None:
         """Take an event to the half of a VM; None where it is gone now. Raises Refusal. `known` as for `require`."""
-        with self._lock:
+        with self._lock(vm_id):
             half = self._halves[vm_id]
             row = self.require(vm_id, half.vm_name, event, **known)
             if row.after == "Disabled":
@@ -91,7 +91,7 @@ class Halves:
 
     def amend(self, vm_id: str, change: Callable[[Half], Mapping[str, object]]) -> None:
         """Note what follows from the half as it is: nothing comes in between. `change` is quick; empty is no news."""
-        with self._lock:
+        with self._lock(vm_id):
             half = self._halves.get(vm_id)
             changes = change(half) if half else _NO_CHANGES
             if half is None or not changes:
@@ -99,6 +99,9 @@ class Halves:
             after = self._put(msgspec.structs.replace(half, **changes))
         self.host_log.counted(half, after)
         self._changed(vm_id)
+
+    def _lock(self, vm_id: str) -> threading.RLock:
+        return self._locks[hash(vm_id) % _LOCKS]
 
     def _put(self, half: Half) -> Half:
         self._documents.put(half.vm_id, half)

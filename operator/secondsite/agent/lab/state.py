@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from secondsite.agent.lab.commits import Commits
 from secondsite.agent.lab.counters import Window
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.table import Look
@@ -234,14 +235,17 @@ class Documents:
         self._connection.execute(
             "CREATE TABLE IF NOT EXISTS document (kind TEXT, id TEXT, body BLOB, PRIMARY KEY (kind, id))"
         )
+        self._commits = Commits(self._connection, self._lock)
 
     def put(self, id_: str, document: Document) -> None:
         """Replace the document of that kind and id."""
         body, kind = msgspec.json.encode(document), type(document)
-        with self._lock:
-            self._run("INSERT OR REPLACE INTO document VALUES (?, ?, ?)", kind.__name__, id_, body)
+
+        def note() -> None:
             if kind in self._known:
                 self._known[kind][id_] = document
+
+        self._commits.run(note, "INSERT OR REPLACE INTO document VALUES (?, ?, ?)", kind.__name__, id_, body)
 
     def get(self, kind: type[T], id_: str) -> T | None:
         """The document, or None."""
@@ -255,9 +259,12 @@ class Documents:
 
     def remove(self, kind: type[Document], id_: str) -> None:
         """Forget it; an unknown id is no error."""
-        with self._lock:
-            self._run("DELETE FROM document WHERE kind = ? AND id = ?", kind.__name__, id_)
-            self._known.get(kind, {}).pop(id_, None)
+        self._commits.run(
+            lambda: self._known.get(kind, {}).pop(id_, None),
+            "DELETE FROM document WHERE kind = ? AND id = ?",
+            kind.__name__,
+            id_,
+        )
 
     def close(self) -> None:
         """Nothing may be called after it."""
@@ -267,10 +274,6 @@ class Documents:
     def _all(self, kind: type[T]) -> dict[str, T]:
         """Lock held."""
         if kind not in self._known:
-            rows = self._run("SELECT id, body FROM document WHERE kind = ?", kind.__name__)
+            rows = self._connection.execute("SELECT id, body FROM document WHERE kind = ?", (kind.__name__,))
             self._known[kind] = {str(id_): msgspec.json.decode(body, type=kind) for id_, body in rows}
         return self._known[kind]
-
-    def _run(self, statement: str, *values: Any) -> list[Any]:
-        """Lock held."""
-        return self._connection.execute(statement, values).fetchall()
