@@ -31,6 +31,9 @@ class Rig(ABC):
     expected: frozenset[Capability]
     """What the driver of this profile says that it can do."""
 
+    default_profile: bool = True
+    """Where not, what takes long and is alike in all profiles of a driver is shown by another of them."""
+
     @abstractmethod
     def start(self) -> None:
         """Bring both sites up."""
@@ -60,9 +63,6 @@ class Rig(ABC):
 
     def peer(self, site: RigSite) -> RigSite:
         return self.target if site is self.source else self.source
-
-    def once(self) -> None:
-        """Skip what takes long and is alike in all profiles of a driver, but in one of them."""
 
     def kill(self, *sites: RigSite) -> None:
         """End agents at once, as a power failure of their machine does."""

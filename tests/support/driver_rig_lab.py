@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from secondsite.agent.identity import SiteIdentity
@@ -91,6 +90,7 @@ class LabRig(Rig):
         vault, self.patience = Vault(), 20.0
         self.name, self.port, self.back_port = name, _free_port(), _free_port()
         self.trickle = 1_000_000
+        self.default_profile = not capabilities
         self.expected = _MINIMUM | frozenset(capabilities)
         # Neither said nor parsed where there is none: the default profile is that of a file without them.
         profile = {"capabilities": [item.value for item in capabilities]} if capabilities else {}
@@ -106,10 +106,6 @@ class LabRig(Rig):
     def stop(self) -> None:
         self._east.kill()
         self._west.kill()
-
-    def once(self) -> None:
-        if self.expected != _MINIMUM:
-            pytest.skip("the lab's default profile shows it")
 
     def kill(self, *sites: RigSite) -> None:
         for site in sites:
