@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from secondsite.wire.arguments import Failover
+from secondsite.wire.arguments import CheckTestVM, Failover, Resynchronize, StartTestFailover, StopTestFailover
+from secondsite.wire.inventory import VM
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
 from support.lab import until
@@ -40,6 +41,22 @@ async def test_row_23_preparing_sends_the_last_changes_as_a_synced_point(moving:
     await moving.east.restart()
     assert moving.states() == ("PreparedForFailover", "Replicating")
     assert moving.shown(moving.east) == ("Production", "Off")
+
+
+async def test_row_23_fails_without_a_trace_where_the_link_is_down_and_may_be_repeated(moving: MovingPair) -> None:
+    await moving.pair.protect()
+    await moving.west.driver.stop()
+    await moving.east.do(Verb.STOP_VM, WEB)
+    with pytest.raises(Refusal) as refused:
+        await moving.east.do(Verb.PREPARE_FAILOVER, WEB)
+    assert refused.value.code is Code.PEER_UNREACHABLE
+    assert moving.east.driver.state(WEB) == "Replicating"
+    await moving.west.start()
+    await moving.east.do(Verb.PREPARE_FAILOVER, WEB)
+    assert moving.states() == ("PreparedForFailover", "Replicating")
+    newest = moving.west.relation().newest_point
+    assert newest is not None
+    assert newest.type == "Synced"
 
 
 async def test_row_24_a_prepared_failover_is_called_off(moving: MovingPair) -> None:
@@ -145,6 +162,33 @@ async def test_row_29_is_refused_before_anything_changes_where_the_other_side_ta
         await moving.associate_back()
         await moving.west.do(Verb.REVERSE_REPLICATION, WEB, moving.reverse_arguments(moving.west))
         assert moving.states() == ("Replicating", "Replicating")
+
+
+async def test_after_a_reversal_everything_works_the_other_way_round(moving: MovingPair) -> None:
+    await moving.pair.protect()
+    await moving.planned(moving.east)
+    await moving.west.do(Verb.SUSPEND, WEB)
+    assert moving.states() == ("Replicating", "Suspended")
+    await moving.west.do(Verb.RESUME, WEB)
+    await moving.caught_up(moving.west, await moving.writes_on(moving.west))
+    await moving.east.do(Verb.START_TEST_FAILOVER, WEB, StartTestFailover(owner="t"))
+    check = CheckTestVM(owner="t", name="up", type="Heartbeat", timeout_seconds=5)
+    await moving.east.do(Verb.CHECK_TEST_VM, WEB, check)
+    await moving.east.do(Verb.STOP_TEST_FAILOVER, WEB, StopTestFailover(owner="t"))
+    await moving.west.ask(ask="crash", vmID=WEB)
+    assert moving.west.driver.state(WEB) == "WaitingForStartResynchronize"
+    await moving.west.do(Verb.RESYNCHRONIZE, WEB, Resynchronize())
+    await until(lambda: moving.states() == ("Replicating", "Replicating"))
+    await moving.caught_up(moving.west, await moving.writes_on(moving.west))
+    assert (await moving.newest_point(moving.east))["identical"]
+    await moving.west.do(Verb.DISABLE_REPLICATION, WEB)
+    await moving.east.do(Verb.DISABLE_REPLICATION, WEB)
+    assert moving.shown(moving.west) == ("Production", "Running")
+    assert moving.shown(moving.east) == ("Replica", "Off")
+    await moving.east.restart()
+    assert moving.shown(moving.east) == ("Replica", "Off")
+    await moving.east.do(Verb.REMOVE_REPLICA, WEB)
+    assert moving.east.sink.get(VM, WEB) is None
 
 
 async def test_failback_inverts_failover(moving: MovingPair) -> None:
