@@ -113,7 +113,7 @@ class Answers:
         store = self._estate.replicas.get(vm_id)
         if machine is None or store is None:
             raise ValueError(f"VM {vm_id} is not in that file, or has no replica here")
-        readers = {name: _reader(store, point, name) for name in store.store.disks}
+        readers = {name: _reader(store, point, name) for name in store.store.disks_at(point)}
         evidence = replay(machine, disk_ids(machine), readers)
         return {"vmID": vm_id, "point": point, **_evidence(evidence)}
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from secondsite import logs
 from secondsite.agent.lab.association_checks import data_host, in_use, require_possible, require_unused
+from secondsite.agent.lab.disk_listener import DiskListener
+from secondsite.agent.lab.disk_peer import DISK_SETS
 from secondsite.agent.lab.engine import DataServer, PeerRefused, Post, TargetStore
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.fault_port import require_served
@@ -35,6 +37,7 @@ class Associations:
         self._posts: dict[str, Post] = {
             RELATIONS: answer_enable(enable),
             RESYNCHRONIZATIONS: Listener(estate.halves),
+            DISK_SETS: DiskListener(estate, reporter.inventory),
             REVERSALS: answering(reverse),
         }
         self._lock = threading.Lock()

@@ -136,7 +136,7 @@ def _failed(half: Half, failure: Failure, failures: int, clock: LabClock) -> Eve
         case "Resynchronizing":
             return Event.RESYNC_NEEDED if final else None
         case "WaitingForUpdateCompletion":
-            return Event.DISKS_FAILED if final else None
+            return None if failure is Failure.NETWORK else Event.DISKS_FAILED
         case "InitialReplicationInProgress" if final:
             return Event.CYCLE_REFUSED
         case "InitialReplicationInProgress" if failures > clock.knobs.initial_retries:

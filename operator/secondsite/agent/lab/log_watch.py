@@ -21,7 +21,7 @@ def full(half: Half, source: ReplicationSource, clock: LabClock) -> bool:
     if not source.map_trusted and half.state != "Resynchronizing":
         return False
     pending = source.progress().pending_bytes
-    return triggers.log_full(half, pending, source.written_bytes, source.disk_bytes, clock)
+    return triggers.log_full(half, pending, source.written_bytes, sum(source.sizes.values()), clock)
 
 
 class LogWatch:

@@ -105,7 +105,8 @@ class Machinery:
         return ReplicationSource.exists(root)
 
     def track(self, root: Path, vm_id: str, disks: Mapping[str, SourceDisk]) -> ReplicationSource:
-        """The map of changes of a VM, made where there is none."""
+        """The map of changes of a VM, made where there is none; of other disks than before where they are others."""
+        engine.change_disks(root, {name: disk.size for name, disk in disks.items()})
         return ReplicationSource(root, vm_id, disks, clock=self.now, unchanged_seconds=self.unchanged_seconds)
 
     def distrust(self, root: Path) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from secondsite import logs
-from secondsite.agent.lab import cycles, log_watch, media, resync, returning, triggers, turns
+from secondsite.agent.lab import cycles, disk_set, log_watch, media, resync, returning, triggers, turns
 from secondsite.agent.lab.engine import (
     Compression,
     EngineError,
@@ -45,6 +45,7 @@ _DEEDS: dict[State, Deed] = {
     "WaitingForInitialReplication": turns.await_media,
     "WaitingForStartResynchronize": resync.stand_by,
     "Resynchronizing": resync.resynchronize,
+    "WaitingForUpdateCompletion": disk_set.change,
 }
 
 
@@ -68,6 +69,7 @@ class Primary:
         host: str,
     ) -> None:
         self.vm_id = vm_id
+        self._key, self._log_key = f"primary {vm_id}", f"log {vm_id}"
         self.group = host
         self._root = root
         self._disks = disks
@@ -91,14 +93,6 @@ class Primary:
         works.rounds.add(self._key, self)
         works.rounds.add(self._log_key, log_watch.LogWatch(self._half, self._look_at_log, self._clock))
 
-    @property
-    def _key(self) -> str:
-        return f"primary {self.vm_id}"
-
-    @property
-    def _log_key(self) -> str:
-        return f"log {self.vm_id}"
-
     def _half(self) -> Half | None:
         return self._halves.get(self.vm_id)
 
@@ -107,6 +101,14 @@ class Primary:
         with self._source_lock:
             if self._source is None:
                 self._source = self._works.machinery.track(self._root, self.vm_id, self._disks)
+
+    def replace_disks(self, disks: Mapping[str, SourceDisk]) -> None:
+        """Track these from now on. Inside `quiet`, while the guest stands still."""
+        with self._source_lock:
+            source, self._source, self._disks = self._source, None, disks
+            if source:
+                source.close()
+                self._source = self._works.machinery.track(self._root, self.vm_id, disks)
 
     def wake(self) -> None:
         """Look again: the half or its settings have changed."""
@@ -168,11 +170,6 @@ class Primary:
         half, source = self._half(), self._source
         if half and source:
             self._act(half, source, deed)
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Of the disks, in bytes, by their names."""
-        return {name: disk.size for name, disk in self._disks.items()}
 
     def progress(self) -> Progress | None:
         """Of the open cycle, or of the export; None before tracking began."""
@@ -296,3 +293,5 @@ class Primary:
         half, source = self._half(), self._source
         if half and source and find(half.side, half.state, Event.RESYNC_NEEDED, half.look):
             resync.required(half, source, self._halves, why, retry=retry)
+        else:
+            self._halves.update(self.vm_id, failure=why, retry_time=self._clock.now() + self._clock.retry)

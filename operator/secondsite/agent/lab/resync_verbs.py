@@ -5,9 +5,8 @@ from __future__ import annotations
 from secondsite.agent.driver import Command
 from secondsite.agent.lab import resync, triggers, turns
 from secondsite.agent.lab.engine import LinkError, PeerRefused, Stopped
-from secondsite.agent.lab.estate import Estate
+from secondsite.agent.lab.estate import Estate, slot_id
 from secondsite.agent.lab.events import Event
-from secondsite.agent.lab.primary import Primary
 from secondsite.agent.lab.results import Handlers, Result
 from secondsite.agent.lab.state import Half
 from secondsite.wire import arguments
@@ -48,7 +47,7 @@ class ResyncVerbs:
             return {}
         self._estate.halves.require(half.vm_id, half.vm_name, Event.RESYNCHRONIZE)
         primary = self._estate.open_primary(half)
-        same = self._same_sizes(half, primary)
+        same = self._same_sizes(half)
         with primary.held() as (now, source):
             resync.begin(now, source, self._estate.halves, same_sizes=same)
         return {}
@@ -91,10 +90,13 @@ class ResyncVerbs:
             raise Refusal(Code.NOT_FOUND, f"VM {vm_id} is not replicated from this site")
         return half
 
-    def _same_sizes(self, half: Half, primary: Primary) -> bool:
+    def _same_sizes(self, half: Half) -> bool:
         """Also true where the peer does not answer: then the comparison finds out."""
         try:
             status = self._estate.client(half).status(half.vm_id)
         except (LinkError, PeerRefused):
             return True
-        return status.head is None or dict(status.disks) == primary.sizes
+        disks = self._estate.guests[half.vm_id].disks
+        return status.head is None or all(
+            status.disks.get(slot_id(slot)) == disks[slot_id(slot)].size for slot in half.disks
+        )

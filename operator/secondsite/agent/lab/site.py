@@ -10,6 +10,7 @@ from secondsite.agent.lab.answers import Answers
 from secondsite.agent.lab.associations import Associations
 from secondsite.agent.lab.choice import offered
 from secondsite.agent.lab.clock import LabClock
+from secondsite.agent.lab.disk_verbs import DiskVerbs
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.failover_source import FailoverSource
 from secondsite.agent.lab.failover_target import FailoverTarget
@@ -60,7 +61,7 @@ class Site:
         self.associations = Associations(self.estate, self.reporter, self.target.peer_enabled, roles.reversed_by)
         self.tests = TestFailovers(self.estate, self.resources)
         self.source = SourceVerbs(self.estate)
-        later = (MediaVerbs(self.estate, self.source), ResyncVerbs(self.estate))
+        later = (MediaVerbs(self.estate, self.source), ResyncVerbs(self.estate), DiskVerbs(self.estate))
         failover = (FailoverSource(self.estate, roles), FailoverTarget(self.estate, roles, self.target.disable))
         families = (self.source, self.target, self.tests, *later, *failover, Power(self.estate, self.reporter))
         self.verbs = Verbs(self.estate, self.reporter, families)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,8 @@ class Subject:
     boot_id: str
     # Called before the first block of a disk is read.
     begin: Callable[[DiskTracker], None]
+    # The disks are others than at the replica's head: what it has not differs as a whole.
+    disks_changed: bool = False
 
 
 class Comparison:
@@ -67,6 +69,7 @@ class Comparison:
         self._stop = stop
         self._told = told or (lambda _done, _total: None)
         self._compared = self._different = 0
+        self._there: Collection[str] = ()
         self.total = sum(block_count(tracker.disk.size) for tracker in self._trackers.values())
         self.done = 0
 
@@ -94,6 +97,9 @@ class Comparison:
 
     def _expect_disks(self, status: PeerStatus) -> None:
         sizes = {name: tracker.disk.size for name, tracker in self._trackers.items()}
+        self._there = status.disks.keys()
+        if self._subject.disks_changed and all(status.disks.get(name, size) == size for name, size in sizes.items()):
+            return
         if status.head is not None and status.disks != sizes:
             detail = f"VM {self._vm_id} has disks {sizes} here and {dict(status.disks)} at the replica: not comparable"
             raise PeerRefused(409, "DiskSetChanged", detail)
@@ -107,7 +113,12 @@ class Comparison:
                     if begin == 0:
                         self._subject.begin(tracker)
                     self._tell(begin)
-                    self._compare_disk(name, tracker, bookmark, begin, pool)
+                    if name in self._there:
+                        self._compare_disk(name, tracker, bookmark, begin, pool)
+                    else:
+                        total = block_count(tracker.disk.size)
+                        tracker.mark(np.arange(total))
+                        self._tell(total - begin)
 
     def _compare_disk(
         self, name: str, tracker: DiskTracker, bookmark: Bookmark, begin: int, pool: ThreadPoolExecutor

@@ -49,7 +49,7 @@ def change_disks(root: Path, sizes: Mapping[str, int]) -> None:
 def _expect_possible(root: Path, before: Mapping[str, int], sizes: Mapping[str, int]) -> None:
     resized = [name for name in sizes if before.get(name, sizes[name]) != sizes[name]]
     if resized or not sizes:
-        raise EngineError(f"{root} tracks disks {dict(before)}, not {dict(sizes)}: disks may come and go, not resize")
+        raise EngineError(f"{root} tracks disks {dict(before)}, not {dict(sizes)}: the sizes of disks cannot change")
 
 
 def _begin(root: Path, name: str, size: int) -> None:

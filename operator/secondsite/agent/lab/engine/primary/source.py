@@ -211,7 +211,8 @@ class ReplicationSource(SourceCore):
             self._expect_import(client)
             self._close_cycle()
             state = self._state
-            subject = Subject(client, self.vm_id, self.trackers, state.generation, state.boot_id, self._forget_marks)
+            term = (state.generation, state.boot_id)
+            subject = Subject(client, self.vm_id, self.trackers, *term, self._forget_marks, state.disks_changed)
             self._comparison = Comparison(subject, self._root, basis, stop or threading.Event(), progress)
             distrusted = self._distrusted
             try:

@@ -118,9 +118,9 @@ class SourceCore:
         return sum(tracker.written_blocks() for tracker in self.trackers.values()) * BLOCK_BYTES
 
     @property
-    def disk_bytes(self) -> int:
-        """Sum of the sizes of all disks."""
-        return sum(disk.size for disk in self._disks.values())
+    def sizes(self) -> dict[str, int]:
+        """Of the disks, in bytes, by name."""
+        return {name: disk.size for name, disk in self._disks.items()}
 
     @property
     def open_cycle(self) -> OpenState | None:
@@ -260,8 +260,7 @@ class SourceCore:
         self._directory_lock = -1
 
     def _open_state(self, generation: int, boot_id: str) -> SourceState:
-        sizes = {name: disk.size for name, disk in self._disks.items()}
-        fresh = SourceState(vm=self.vm_id, disks=sizes, generation=generation, boot_id=boot_id)
+        fresh = SourceState(vm=self.vm_id, disks=self.sizes, generation=generation, boot_id=boot_id)
         path = state_path(self._root)
         found = load_state(path)
         if found is None:
