@@ -39,6 +39,11 @@ def status(world: MappingWorld) -> dict[str, Any]:
     return found
 
 
+def test_pools_of_ipv6_hold_more_than_a_status_can_say() -> None:
+    pools = {f"dr/{name}": w.pool(free=2**53 - 1) for name in ("dr-a", "dr-b")}
+    assert status(mapping_world(PROTECTED, target=w.target_view(pools=pools)))["plan"]["poolFree"] == 2**53 - 1
+
+
 def test_in_force() -> None:
     world = mapping_world(PROTECTED)
     assert plan(world).actions == ()

@@ -12,6 +12,7 @@ from secondsite.api.networkmapping import (
     NetworkMappingStatus,
     NetworkPlan,
 )
+from secondsite.api.scalars import MAX_INTEGER
 from secondsite.plan.actions import NOTHING, Finding, Plan, Report, Trouble
 from secondsite.plan.conditions import finding, first, fold, named
 from secondsite.plan.network.adapters import PlannedAdapter
@@ -194,7 +195,8 @@ def _issues(count: _Count) -> Iterator[NetworkIssue]:
 
 def _pool_free(view: SiteView, network: str) -> int | None:
     free = [pool.free for pool in view.pools.values() if pool.network == network]
-    return sum(free) if view.known and free else None
+    # The pool of one IPv6 subnet may already hold as many as a status can say.
+    return min(sum(free), MAX_INTEGER) if view.known and free else None
 
 
 def _subnets(view: SiteView, network: str) -> list[object]:
