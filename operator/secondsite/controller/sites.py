@@ -12,6 +12,8 @@ from secondsite.trust.certificates import Peer
 from secondsite.wire.agent import AgentInfo, Check
 from secondsite.wire.feed import Changes
 
+_CLOCK_SET = timedelta(seconds=1)
+
 
 class Sites:
     """All mirrors, and who wants to hear of changes."""
@@ -99,6 +101,8 @@ class Sites:
         """Note what the agent says of itself and whose certificate it showed."""
         mirror = self.mirror(key)
         changed = (mirror.peer, mirror.info and replaced_time(mirror.info)) != (peer, replaced_time(info))
+        # Every time that the site told means something else now.
+        changed |= abs(mirror.skew - skew) > _CLOCK_SET
         mirror.info, mirror.peer, mirror.skew = info, peer, skew
         if changed:
             self.tell(key, "Contact", "")

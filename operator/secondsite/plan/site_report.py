@@ -23,7 +23,7 @@ from secondsite.wire.agent import Verdict
 from secondsite.wire.inventory import Subnet
 
 # Change all the time; alone they are no reason to write.
-_VOLATILE = frozenset({"lastContactTime", "clockSkewSeconds", "storage"})
+_VOLATILE = frozenset({"lastContactTime", "storage"})
 _REFUSALS = {
     "BundleExpired": SiteReason.BUNDLE_EXPIRED,
     "BundleSpent": SiteReason.BUNDLE_SPENT,
