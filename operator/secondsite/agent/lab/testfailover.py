@@ -81,6 +81,8 @@ class TestFailovers:
             except UnknownPoint:
                 # Retention merged it between choice and clone: choose again.
                 continue
+            # As long as a host needs to make one.
+            threading.Event().wait(self._estate.clock.scaled(self._estate.clock.knobs.test_vm_seconds))
             running = msgspec.structs.replace(test, state="Running")
             self._estate.halves.update(half.vm_id, test_vm=running)
             return _result(running)
