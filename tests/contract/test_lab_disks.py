@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from secondsite.wire.arguments import Slot, StartTestFailover, StopTestFailover, UpdateSettings
 from secondsite.wire.facts import Relation
@@ -13,7 +14,7 @@ from secondsite.wire.inventory import VM
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
 from support.lab import SETTINGS, LabPair, running_pair, until
-from support.lab_centres import DB, target_centre
+from support.lab_centres import DB, source_centre, target_centre
 
 HEALTHY = ("Replicating", "Replicating")
 
@@ -139,3 +140,26 @@ async def test_row_36_what_cannot_be_replicated_is_refused_and_nothing_changes(p
     with pytest.raises(Refusal) as refused:
         await choose(pair, 0)
     assert refused.value.code is Code.STATE_CONFLICT
+
+
+async def test_row_37_a_disk_resized_at_one_side_ends_in_error_until_the_sizes_agree(pair: LabPair) -> None:
+    await pair.protect(DB, "db", disks=2)
+    centre = source_centre()
+    centre["vms"][1]["disks"][1]["size"] = "16MiB"
+    pair.source.file.write_text(yaml.safe_dump(centre), encoding="utf-8")
+    await pair.source.do(Verb.REFRESH_INVENTORY, "")
+    await until(lambda: pair.source.driver.state(DB) == "Error")
+    fact = pair.source.relation(DB)
+    assert fact.health == "Critical"
+    assert "out of bounds: SCSI 0:1 has 16777216 bytes, its replica 12582912" in fact.message
+    await pair.source.do(Verb.RESUME, DB)
+    await until(lambda: pair.source.driver.state(DB) == "Error")
+    pair.source.file.write_text(yaml.safe_dump(source_centre()), encoding="utf-8")
+    await pair.source.do(Verb.REFRESH_INVENTORY, "")
+    points = {point.id for point in await pair.target.driver.points(DB)}
+    await pair.source.do(Verb.RESUME, DB)
+    await pair.more_cycles(1, DB)
+    assert pair.states(DB) == HEALTHY
+    # No resynchronization: every point is still there.
+    assert points <= {point.id for point in await pair.target.driver.points(DB)}
+    assert all(verdict["identical"] for verdict in await pair.replay(DB))

@@ -54,8 +54,10 @@ class Primary:
     `quiesce` holds the guest at rest; primaries of one `host` share its places for transfers.
 
     Tracking begins with initial replication and goes on in every state but `Disabled`, so that a suspended VM knows
-    what it owes.
+    what it owes. `out_of_bounds`: why what the guest writes does not fit the replica's disks; empty: it does.
     """
+
+    out_of_bounds = ""
 
     def __init__(
         self,
@@ -245,6 +247,7 @@ class Primary:
         deed = self._export if exporting else _DEEDS.get(half.state, turns.deliver)
         started = self._clock.now()
         try:
+            turns.expect_in_bounds(half, self.out_of_bounds)
             self._act(half, source, deed)
         except Stopped:
             return

@@ -11,6 +11,7 @@ from secondsite import logs
 from secondsite.agent.lab import consistency, cycles
 from secondsite.agent.lab.cycles import Failure, Outcome
 from secondsite.agent.lab.engine import (
+    EngineError,
     LinkError,
     PeerClient,
     PeerRefused,
@@ -55,6 +56,16 @@ class Turn:
             self.halves.step(self.half.vm_id, outcome.event, **outcome.changes)
 
 
+class OutOfBoundsError(EngineError):
+    """A disk was resized at one side only (table row 37)."""
+
+
+def expect_in_bounds(half: Half, why: str) -> None:
+    """Raises OutOfBoundsError for a VM that replicates although a disk has outgrown its replica."""
+    if why and half.state == "Replicating":
+        raise OutOfBoundsError(why)
+
+
 def begin_initial(turn: Turn) -> None:
     """The time has come that initial replication was to wait for (table row 3)."""
     turn.halves.step(
@@ -95,6 +106,8 @@ def await_media(turn: Turn) -> None:
 
 def kind_of(error: Exception) -> Failure:
     """What kind of failure an error of the engine is."""
+    if isinstance(error, OutOfBoundsError):
+        return Failure.OUT_OF_BOUNDS
     if isinstance(error, StaleGeneration):
         return Failure.FAILED_OVER
     if isinstance(error, PeerRefused):

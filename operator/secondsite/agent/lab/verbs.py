@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Protocol, cast
 
 from secondsite.agent.driver import Command
-from secondsite.agent.lab import counters, rpo
+from secondsite.agent.lab import counters, resized, rpo
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.faults import Fault
@@ -77,6 +77,7 @@ class Verbs:
     def _refresh(self, _command: Command) -> Result:
         if not self._estate.faults.on(Fault.INVENTORY_STALE):
             self._estate.refresh()
+            resized.notice(self._estate)
         self._reporter.everything()
         return {}
 
