@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from secondsite.agent.lab.fault_catalogue import KINDS
+from secondsite.agent.lab.fault_catalogue import KINDS, Scope
 from secondsite.agent.lab.faults import Fault
 from secondsite.agent.lab.socket import NAME, LabSocket
 from secondsite.cli.main import main
@@ -147,3 +147,14 @@ def test_where_no_agent_runs_that_is_said(tmp_path: Path) -> None:
     done = lab(tmp_path, "status")
     assert done.exit_code == 1
     assert "See that the agent runs" in done.output
+
+
+def test_the_documentation_has_a_row_for_each_fault() -> None:
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "break-the-lab.md"
+    rows = [line.split(" | ") for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    told = {row[0].strip("| `"): row for row in rows}
+    assert set(told) == {fault.value for fault in Fault}
+    for fault, kind in KINDS.items():
+        vm = {Scope.SITE: "no", Scope.VM: "yes", Scope.EITHER: "may"}[kind.scope]
+        assert told[fault.value][2] == vm, fault
+        assert (told[fault.value][3].strip() != "-") == bool(kind.unit), fault
