@@ -46,12 +46,24 @@ async def test_row_14_a_log_grows_too_large_also_while_nothing_gets_through(tmp_
 async def test_row_14_a_disk_that_was_touched_while_the_vm_was_off(tmp_path: Path) -> None:
     async with running_pair(tmp_path) as pair:
         await pair.protect()
-        site = pair.source.driver._site
-        assert site is not None
-        site.estate.primaries[WEB].touched_offline()
+        here, there = pair.source.driver._site, pair.target.driver._site
+        assert here is not None
+        assert there is not None
+        (disk,) = here.estate.guests[WEB].disks.values()
+        # Past the tracking, as a tool on the host would; where the guest never writes.
+        with disk.path.open("r+b") as file:
+            file.seek(disk.size - 4)
+            file.write(b"tool")
+        here.estate.primaries[WEB].touched_offline()
         fact = pair.source.relation()
         assert (fact.state, fact.health) == ("WaitingForStartResynchronize", "Critical")
         assert "while the VM was off" in fact.message
+        await pair.source.do(Verb.RESYNCHRONIZE, WEB)
+        await until(lambda: pair.states() == ("Replicating", "Replicating"))
+        store = there.estate.replicas.get(WEB)
+        assert store is not None
+        newest = store.points()[-1].id
+        assert store.store.read_point(newest, "SCSI-0-0", disk.size - 4, 4) == b"tool"
 
 
 async def test_row_19_a_log_that_fills_again_ends_the_resynchronization(tmp_path: Path) -> None:

@@ -86,7 +86,11 @@ def stand_by(turn: Turn) -> None:
         resync_peer.tell(turn.client, half.vm_id, under_way=False)
         turn.halves.update(half.vm_id, peer_resynchronizes=False)
     due = triggers.start_due(half, now)
-    if due is not None and due <= now:
+    # Of a VM that was failed over a person says which side goes on.
+    waits = turn.source.superseded_by is not None and half.resynchronize_start_time is None
+    if waits:
+        turn.halves.update(half.vm_id, retry_time=now + turn.works.clock.retry)
+    elif due is not None and due <= now:
         # Whether the sizes are still the same the comparison finds out.
         begin(half, turn.source, turn.halves, same_sizes=True)
 
