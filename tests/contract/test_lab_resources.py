@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from secondsite.wire.agent import NO_FENCE
+from secondsite.wire.agent import NO_FENCE, Settings, Verdict
 from secondsite.wire.arguments import StartTestFailover
 from secondsite.wire.inventory import Association, Pool, TestNetwork, Tombstone
 from secondsite.wire.operations import Verb, digest
@@ -106,6 +106,19 @@ async def test_a_cluster_takes_data_at_its_broker(pair: LabPair) -> None:
     fact = pair.target.sink.get(Association, "a1")
     assert fact is not None
     assert fact.data_host == "broker.west"
+
+
+async def test_a_cluster_without_a_broker_fails_the_preflight_while_it_is_served(pair: LabPair) -> None:
+    rewrite(pair.target, lambda made: made.update(clusters=NO_BROKER))
+    await pair.target.do(Verb.REFRESH_INVENTORY, "")
+    [check] = [each for each in await pair.target.driver.checks() if each.check == "ReplicaBroker"]
+    assert (check.verdict, "cl1" in check.message, bool(check.remedy)) == (Verdict.FAILED, True, True)
+    rewrite(pair.target, lambda made: made["hostGroups"].append({"name": "Rest", "hosts": ["hv9.west"]}))
+    rewrite(pair.target, lambda made: made["clouds"].append({"name": "Rest", "hostGroups": ["Rest"]}))
+    await pair.target.do(Verb.REFRESH_INVENTORY, "")
+    await pair.target.driver.apply(Settings(fence=NO_FENCE, clouds=("Rest",)))
+    [check] = [each for each in await pair.target.driver.checks() if each.check == "ReplicaBroker"]
+    assert (check.verdict, check.remedy) == (Verdict.PASSED, "")
 
 
 async def test_an_association_that_is_put_again_is_no_news_and_a_changed_wish_is(pair: LabPair) -> None:

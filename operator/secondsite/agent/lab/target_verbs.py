@@ -198,11 +198,19 @@ class TargetVerbs:
     def _storage(self, association: Association, wished: str) -> str:
         cloud = next(item for item in self._estate.centre.clouds if item.name == association.cloud)
         if wished and wished not in cloud.storage_classifications:
-            raise Refusal(Code.NOT_FOUND, f"Cloud {cloud.name} has no storage classification {wished}")
+            raise Refusal(
+                Code.NOT_FOUND,
+                f"Cloud {cloud.name} has no storage classification {wished}",
+                remedy="Correct the policy's storage, or offer the classification to the cloud in VMM.",
+            )
         mapped = [target for _, target in association.storage]
         choices = [wished] if wished else [*mapped, *cloud.storage_classifications]
         if not choices:
-            raise Refusal(Code.STORAGE_EXHAUSTED, f"Cloud {cloud.name} has no storage classification at all")
+            raise Refusal(
+                Code.STORAGE_EXHAUSTED,
+                f"Cloud {cloud.name} has no storage classification at all",
+                remedy="Offer a storage classification to the cloud in VMM.",
+            )
         return choices[0]
 
     def _require_space(self, replica: Replica, needed: int) -> None:
