@@ -11,12 +11,11 @@ import msgspec
 import pytest
 
 from secondsite.agent.lab.state import Documents, Half
-from secondsite.wire.arguments import UpdateSettings
 from secondsite.wire.facts import State
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
-from support.lab import SETTINGS, LabPair, LabSite, make_pair, running_pair, until
-from support.lab_centres import DB, WEB, source_centre
+from support.lab import LabPair, LabSite, make_pair, running_pair, until
+from support.lab_centres import DB, WEB
 
 
 @pytest.fixture
@@ -32,39 +31,6 @@ def put_back(site: LabSite, state: State, **changes: object) -> None:
     assert half is not None
     documents.put(WEB, msgspec.structs.replace(half, state=state, **changes))
     documents.close()
-
-
-async def test_an_absent_target_is_tried_again_until_it_is_back(pair: LabPair) -> None:
-    await pair.protect()
-    await pair.target.driver.stop()
-    await until(lambda: "cannot-deliver" in pair.source.relation().health_reasons)
-    fact = pair.source.relation()
-    assert (fact.state, fact.health) == ("Replicating", "Critical")
-    assert "refused" in fact.message
-    await pair.target.start()
-    await pair.more_cycles(2)
-    fact = pair.source.relation()
-    assert "cannot-deliver" not in fact.health_reasons
-    assert "missed-over-20-percent" in fact.health_reasons
-    slow = SETTINGS.model_copy(update={"interval_seconds": 900})
-    await pair.source.do(Verb.UPDATE_SETTINGS, WEB, UpdateSettings(settings=slow))
-    await pair.source.do(Verb.RESET_STATISTICS, WEB)
-    assert pair.source.relation().health == "Normal"
-    assert all(verdict["identical"] for verdict in await pair.replay())
-
-
-async def test_an_initial_copy_gives_up_after_its_retries_and_is_resumed(tmp_path: Path) -> None:
-    centre = source_centre()
-    centre["knobs"]["initialRetries"] = 1
-    async with running_pair(tmp_path, source=centre) as pair:
-        await pair.target.do(Verb.PREPARE_REPLICA, WEB, pair.prepare_arguments())
-        await pair.source.do(Verb.ENABLE_REPLICATION, WEB, pair.enable_arguments(1))
-        await pair.target.driver.stop()
-        await pair.source.do(Verb.START_INITIAL_REPLICATION, WEB)
-        await until(lambda: pair.source.driver.state(WEB) == "Error")
-        await pair.target.start()
-        await pair.source.do(Verb.RESUME, WEB)
-        await until(lambda: pair.states() == ("Replicating", "Replicating"))
 
 
 async def test_a_point_that_was_committed_but_not_noted_is_found_at_the_next_start(pair: LabPair) -> None:

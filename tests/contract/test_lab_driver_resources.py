@@ -16,7 +16,7 @@ from secondsite.wire.operations import Verb, digest
 from secondsite.wire.problems import Code, Refusal
 from secondsite.wire.resources import ReservationWish, TombstoneWish
 from support.lab import ASSOCIATION, LabPair, free_port, make_pair, running_pair, until
-from support.lab_centres import DB, LEGACY, WEB, target_centre
+from support.lab_centres import DB, LEGACY, WEB
 from support.vault import Vault
 
 MAC = "00:15:5D:00:00:01"
@@ -132,24 +132,6 @@ async def test_a_disk_that_cannot_be_replicated_is_refused_before_anything_happe
         await pair.source.do(Verb.ENABLE_REPLICATION, LEGACY, pair.enable_arguments(1))
     assert refused.value.code is Code.UNSUPPORTED
     assert pair.target.driver.relation(LEGACY) is None
-
-
-async def test_a_replica_needs_room(tmp_path: Path) -> None:
-    async with running_pair(tmp_path, target=target_centre(capacity="10MiB")) as pair:
-        await pair.protect()
-        await pair.target.do(Verb.PREPARE_REPLICA, DB, pair.prepare_arguments("db"))
-        with pytest.raises(Refusal) as refused:
-            await pair.source.do(Verb.ENABLE_REPLICATION, DB, pair.enable_arguments(2))
-        assert refused.value.code is Code.STORAGE_EXHAUSTED
-        assert pair.states(DB) == ("Disabled", "Disabled")
-
-
-async def test_a_preparation_is_taken_back_by_disable(pair: LabPair) -> None:
-    await pair.target.do(Verb.PREPARE_REPLICA, WEB, pair.prepare_arguments())
-    await pair.target.do(Verb.DISABLE_REPLICATION, WEB)
-    with pytest.raises(Refusal) as refused:
-        await pair.source.do(Verb.ENABLE_REPLICATION, WEB, pair.enable_arguments(1))
-    assert refused.value.code is Code.NOT_AUTHORIZED
 
 
 async def test_an_unreachable_peer_is_said_so(tmp_path: Path) -> None:
