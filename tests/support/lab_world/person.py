@@ -55,6 +55,8 @@ def mend(world: World, tell: Callable[[str], None]) -> None:
         if not side.up:
             outcome = world.restart(side)
             tell(f"agent {side.name} starts again: {outcome or 'done'}")
+        for found in side.site.estate.faults.all():
+            side.fault(found.fault, on=False)
     for _ in range(_PATIENCE):
         world.wait(900)
         if well(world) or hopeless(world):

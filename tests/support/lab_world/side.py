@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from secondsite.agent.driver import Command, SiteContext
 from secondsite.agent.lab.clock import LabClock
+from secondsite.agent.lab.faults import Fault
 from secondsite.agent.lab.site import Site
 from secondsite.agent.lab.state import Document, Half
 from secondsite.wire.arguments import Nothing
@@ -29,6 +30,10 @@ from support.lab_world.store import MemoryStore
 from support.lab_world.wire import Network
 
 F = TypeVar("F", bound=AnyFact)
+
+
+# The others are of the whole site, or may be.
+OF_VM = frozenset({"VMMoved", "DuplicateNames", "OrphanedTestVM"})
 
 
 class Facts:
@@ -106,6 +111,7 @@ class Side:
         context = SiteContext(site=self.name, data=folder() / self.name, sink=self.facts, tls=_NoTLS())
         clock = LabClock(1.0, found.knobs, self.now)
         self.site = Site(context, folder() / f"{self.name}.yaml", clock, machinery=self.machinery)
+        self.network.faults[self.name] = self.site.estate.faults
         self.site.start()
 
     def kill(self) -> None:
@@ -152,6 +158,16 @@ class Side:
     def relation(self) -> Relation | None:
         """The half as it is computed now."""
         return self.site.reporter.compute(VM)
+
+    def fault(self, name: str, *, on: bool) -> dict[str, Any]:
+        """Switch a fault of this site, as over its socket."""
+        vm_id = VM if name in OF_VM else ""
+        return self.machinery.answer({"ask": "fault", "fault": name, "off": not on, "vmID": vm_id})
+
+    @property
+    def settling(self) -> bool:
+        """The management service restarts: the core lets no command through, and whatever works here waits."""
+        return self.site.estate.faults.on(Fault.VMMS_RESTART) is not None
 
     def pulse(self) -> None:
         """What the reporter does as time goes by."""

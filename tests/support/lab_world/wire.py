@@ -14,6 +14,7 @@ import msgspec
 from secondsite.agent.lab.engine import Authorize, Compression, LinkError, PeerRefused, Post, PromotedAway
 from secondsite.agent.lab.engine.port.routes import _problem_of
 from secondsite.agent.lab.engine.port.stream import _error_of
+from secondsite.agent.lab.faults import Fault, Faults
 from secondsite.wire.peer import CycleOpen, Message, PeerStatus
 from support.lab_world.images import Image, Key
 from support.lab_world.life import Killed, Life
@@ -34,6 +35,9 @@ class Receiving(Protocol):
     def stale_page(self) -> set[Key] | None: ...
 
 
+_CUTTING = (Fault.LINK_DOWN, Fault.VMMS_RESTART, Fault.CERTIFICATE_EXPIRED)
+# Of so many messages one is lost where the link is lossy.
+_LOSSY = 4
 Stores = Callable[[str], "Receiving | PromotedAway | None"]
 
 
@@ -84,6 +88,16 @@ class Network:
     ports: dict[int, MemoryPort] = field(default_factory=dict)
     media: dict[Path, tuple[CycleOpen, Image]] = field(default_factory=dict)
     """What people carry from site to site."""
+    faults: dict[str, Faults] = field(default_factory=dict)
+    """By site: what is broken there on purpose."""
+
+    def hampered(self, *sites: str) -> bool:
+        """Whether a fault of either site ends a connection between them."""
+        found = [faults for site in sites if (faults := self.faults.get(site))]
+        if any(faults.on(fault) for faults in found for fault in _CUTTING):
+            return True
+        lossy = any(faults.on(Fault.LINK_LOSSY) for faults in found)
+        return lossy and self.link.calls % _LOSSY == 0
 
 
 class MemoryClient:
@@ -111,7 +125,7 @@ class MemoryClient:
         return self._on_store(vm_id, lambda store: store.status())
 
     def open_cycle(self, vm_id: str, message: CycleOpen) -> int:
-        return self._on_store(vm_id, lambda store: store.open_cycle(message))
+        return self._on_store(vm_id, lambda store: store.open_cycle(message), "/cycles")
 
     def put(self, vm_id: str, cycle: str, items: Image, first: int) -> int:
         during = self._network.link.during
@@ -128,15 +142,16 @@ class MemoryClient:
     def stale(self, vm_id: str) -> set[Key] | None:
         return self._on_store(vm_id, lambda store: store.stale_page())
 
-    def _on_store(self, vm_id: str, act: Callable[[Receiving], R]) -> R:
-        return self._call(lambda port: act(port.store(self._certificate, vm_id, f"/v1/vms/{vm_id}")))
+    def _on_store(self, vm_id: str, act: Callable[[Receiving], R], what: str = "") -> R:
+        return self._call(lambda port: act(port.store(self._certificate, vm_id, f"/v1/vms/{vm_id}{what}")))
 
     def _call(self, act: Callable[[MemoryPort], R]) -> R:
         if not self._life.alive:
             raise Killed(self._life.site)
         fate = self._network.link.fate()
         port = self._network.ports.get(self.port)
-        if fate == "lost" or port is None or not port.life.alive:
+        hampered = port is not None and self._network.hampered(self._life.site, port.life.site)
+        if fate == "lost" or port is None or not port.life.alive or hampered:
             raise LinkError(f"connecting to port {self.port}: no answer")
         try:
             answer = act(port)

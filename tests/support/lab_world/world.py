@@ -15,7 +15,7 @@ from secondsite.wire import arguments
 from secondsite.wire.agent import NO_FENCE
 from secondsite.wire.base import Message
 from secondsite.wire.operations import Verb
-from secondsite.wire.problems import Refusal
+from secondsite.wire.problems import Code, Refusal
 from secondsite.wire.resources import AssociationWish, StoragePair
 from support.lab_world.life import Killed
 from support.lab_world.side import Side
@@ -34,6 +34,8 @@ class World:
 
     def __init__(self, capabilities: Sequence[str] = (), *, skew: float = 0) -> None:
         self.elapsed = 0.0
+        self.pulsed = 0.0
+        """Until when the facts are as a reporter's pulse leaves them."""
         self.network = Network()
         self.network.link.pass_time = self.pass_time
         self.east = Side("east", self.network, self.now, capabilities)
@@ -72,6 +74,8 @@ class World:
 
     def perform(self, side: Side, verb: Verb, message: Message | None = None, *, resumed: bool = False) -> Outcome:
         """One verb, as the core gives it to a driver."""
+        if side.settling:
+            return Refusal(Code.SETTLING, f"The management service of {side.name} restarts")
         command = side.command(verb, message, resumed=resumed)
         side.begun = command
         try:
@@ -110,6 +114,11 @@ class World:
             self.elapsed = min(end, self.elapsed + max(min(pauses, default=seconds), 1.0))
         self.elapsed = max(self.elapsed, end)
         self.settle()
+        self.pulse()
+
+    def pulse(self) -> None:
+        """What time alone changes in the facts is published now and then."""
+        self.pulsed = self.elapsed
         for side in self.living:
             side.pulse()
 
@@ -117,7 +126,7 @@ class World:
         """The agent comes back, and takes up what it was told and did not finish."""
         begun = side.begun
         side.start()
-        if begun is None:
+        if begun is None or side.settling:
             return None
         return self.perform(side, begun.verb, begun.arguments, resumed=True)
 
