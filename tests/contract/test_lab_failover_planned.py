@@ -216,3 +216,15 @@ async def test_failback_inverts_failover(moving: MovingPair) -> None:
     )
     await moving.pair.disable(DB)
     assert moving.states(DB) == ("Disabled", "Disabled")
+
+
+async def test_an_excluded_disk_is_empty_over_there_and_as_it_was_on_the_return(moving: MovingPair) -> None:
+    await moving.pair.protect(DB, "db", disks=1)
+    written = await moving.planned(moving.east, DB)
+    there = await moving.writes_on(moving.west, DB)
+    assert there > written
+    assert all(fault.startswith("SCSI-0-1") for fault in (await moving.live(moving.west, DB))["faults"])
+    await moving.caught_up(moving.west, there, DB)
+    assert await moving.planned(moving.west, DB) >= there
+    assert await moving.writes_on(moving.east, DB) > there
+    assert all(fault.startswith("SCSI-0-1") for fault in (await moving.live(moving.east, DB))["faults"])

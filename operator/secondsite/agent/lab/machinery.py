@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -30,7 +30,7 @@ from secondsite.agent.lab.engine import (
 )
 from secondsite.agent.lab.engine.media.manifest import Manifest
 from secondsite.agent.lab.engine.types import Told
-from secondsite.agent.lab.guests import Guest, disk_ids
+from secondsite.agent.lab.guests import Guest, disk_ids, make_disks
 from secondsite.agent.lab.rounds import Rounds, ThreadedRounds
 from secondsite.agent.lab.socket import Answer, LabSocket
 from secondsite.agent.lab.state import Documents
@@ -87,6 +87,10 @@ class Machinery:
     def guest_on(self, clone: Clone, machine: Machine, folder: Path) -> Guest:
         """A VM that runs from a clone. Disks that the clone has not are files in `folder`."""
         return Guest(machine, folder, {name: CloneDisk(clone, name) for name in clone.disks})
+
+    def make_disks(self, machine: Machine, folder: Path, but: Collection[str]) -> None:
+        """Make the disks of a VM that are not there, all `but` those."""
+        make_disks(machine, folder, but)
 
     def has_disks(self, machine: Machine, folder: Path) -> bool:
         """Whether every disk of a VM is there; one that is not is made anew."""

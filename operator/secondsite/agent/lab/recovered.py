@@ -77,7 +77,7 @@ class Recovered:
         except BaseException:
             clone.close()
             raise
-        self.guests[vm_id] = guest
+        self.guests = self.guests | {vm_id: guest}
         guest.turn_on()
 
     def machine(self, vm_id: str) -> Machine | None:
@@ -90,8 +90,7 @@ class Recovered:
         guest = self.guests.get(vm_id)
         if guest:
             guest.shut_down()
-            del self.guests[vm_id]
-            guest.close()
+            self.pause(vm_id)
         self._changes.power(vm_id, on=False)
 
     def turn_off(self, vm_id: str) -> None:
@@ -101,7 +100,9 @@ class Recovered:
 
     def pause(self, vm_id: str) -> bool:
         """Let go of the clone; whether the VM was on, and is to go on where it was."""
-        guest = self.guests.pop(vm_id, None)
+        guest = self.guests.get(vm_id)
+        # A new one each time: others go through the old one meanwhile.
+        self.guests = {other: found for other, found in self.guests.items() if other != vm_id}
         if guest:
             guest.close()
         return guest is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from secondsite.agent.lab import inventory
+from secondsite.agent.lab import coverage, inventory
 from secondsite.agent.lab.datacentre import Machine
 from secondsite.agent.lab.engine import EngineError, NoSpace, PointInUse
 from secondsite.agent.lab.estate import Estate, slot_id
@@ -57,7 +57,7 @@ class Roles:
         ran = estate.recovered.pause(vm_id)
         estate.changes.begin(change)
         try:
-            estate.replicas.give_away(vm_id, lambda store: self._promote(vm_id, store))
+            estate.replicas.give_away(vm_id, lambda store: self._promote(change, store))
         except (EngineError, OSError) as error:
             if estate.changes.undo(change) and ran:
                 # Its power did not change: it rested.
@@ -117,7 +117,7 @@ class Roles:
         machine = self._estate.centre.machine(half.vm_id)
         if machine is None:
             raise Refusal(Code.NOT_FOUND, f"No VM {half.vm_id} at this site")
-        sizes = {inventory.slot_fact(disk): int(disk.size) for disk in machine.disks}
+        sizes = {coverage.slot_fact(disk): int(disk.size) for disk in machine.disks}
         return Replica(
             vm_id=half.vm_id,
             vm_name=half.vm_name,
@@ -145,11 +145,14 @@ class Roles:
             )
         return found
 
-    def _promote(self, vm_id: str, store: ReplicaStore) -> None:
+    def _promote(self, change: Changeover, store: ReplicaStore) -> None:
+        vm_id, changes, machinery = change.vm_id, self._estate.changes, self._estate.machinery
         replica = self._estate.documents.get(Replica, vm_id)
-        slots = [slot for slot, _ in replica.disks] if replica else []
-        disks = {slot_id(slot): self._estate.changes.disk(vm_id, slot_id(slot)) for slot in slots}
-        self._estate.machinery.promote(store.store, self._estate.changes.tracking(vm_id), disks)
+        names = [slot_id(slot) for slot, _ in replica.disks] if replica else []
+        disks = {name: changes.disk(vm_id, name) for name in names}
+        # Those that were excluded must be there before: one that is made later would cost the others their map.
+        machinery.make_disks(Machine.model_validate_json(change.machine), changes.disk(vm_id, "any").parent, names)
+        machinery.promote(store.store, changes.tracking(vm_id), disks)
 
     def _store(self, half: Half) -> ReplicaStore:
         store = self._estate.replicas.get(half.vm_id)
