@@ -92,10 +92,14 @@ def test_the_sandbox_does_what_an_administrator_expects_and_ends_without_a_trace
         assert web[:6] == ["web01", "web01", "newyork", "Protected", "True", "60"]
         assert "Protected" in it.kubectl("kubectl describe pvm web01")
         assert "Required." in it.kubectl("kubectl explain pvm.spec.policyRef")
-        # The second of the five things to try, word by word.
+        # The second of the things to try, word by word.
         for command in re.findall(r"(kubectl (?:create|wait) .*)$", it.told, re.MULTILINE):
             it.kubectl(command)
         assert it.kubectl("kubectl get tfo rehearsal -o jsonpath={.status.state}") == "Succeeded"
+        # And the sixth.
+        for words in re.findall(r"secondsite (lab [^#\n]*)", it.told):
+            it.kubectl(f"{sys.executable} -m secondsite.cli.main {words}")
+        until(lambda: "fault LinkDown at newyork: on" in it.told, "the fault in the table", 20)
         assert it.end(signal.SIGINT) == 0
         assert "nothing is left" in it.told
         assert "Traceback" not in it.told

@@ -22,7 +22,7 @@ Two sites replicate. In another terminal:
     export PATH={bin}:$PATH
     kubectl config set-context --current --namespace {namespace}
 
-Five things to try:
+Six things to try:
 
     1. See the fleet, and one VM whole:      kubectl get secondsite
                                              kubectl describe pvm web01
@@ -33,6 +33,9 @@ Five things to try:
                                                -p '{{"spec":{{"replication":"Suspended"}}}}'    # or Enabled
     4. Kill a site's agent, and watch:       kill -9 {agent}    # it comes back by itself
     5. See what Prometheus would see:        curl -s {metrics}/metrics | grep ^secondsite
+    6. Break something, and watch:           secondsite lab fault LinkDown --for 20s --data {data}
+                                             secondsite lab fault --data {data}    # what there is
+                                             secondsite lab status --data {data}
 
 Logs are in {logs}. Ctrl-C ends it all and leaves nothing behind.
 """
@@ -71,6 +74,7 @@ def _hello(world: World) -> str:
         rehearsal=shlex.quote(_short(assets.REHEARSAL)),
         agent=world.supervisor.programs[site].pid,
         metrics=world.metrics_url,
+        data=shlex.quote(str(world.data(site))),
         logs=world.logs,
     )
 

@@ -34,21 +34,30 @@ async def watch(eyes: Eyes, show: Show) -> None:
 
 async def _tell_changes(eyes: Eyes, show: Show) -> None:
     """A line for each object whose state changed; lag and percent are left out, because they always change."""
-    known: dict[str, Row] = {}
+    known: dict[str, str] = {}
     while True:
-        for title, rows in (await _rows(eyes)).items():
-            for row in rows:
-                name = f"{title} {row[0]}"
-                if known.get(name) != row[:4]:
-                    known[name] = row[:4]
-                    show.say(f"{name}: {', '.join(filter(None, row[1:4]))}")
+        found = await _rows(eyes)
+        told = _lines(found)
+        ended = [name for name in known if name.startswith("fault ") and name not in told] if found else []
+        news = {name: text for name, text in told.items() if known.get(name) != text} | dict.fromkeys(ended, "over")
+        for name, text in news.items():
+            show.say(f"{name}: {text}")
+        known = {name: text for name, text in (known | told).items() if name not in ended}
         await asyncio.sleep(_PERIOD_SECONDS)
+
+
+def _lines(found: dict[str, list[Row]]) -> dict[str, str]:
+    """What is told of each object, by its name."""
+    objects = {f"{title} {row[0]}": row[1:4] for title in ("site", "vm", "test") for row in found.get(title, ())}
+    faults = {f"fault {row[0]} at {row[1]}": ("on", row[2]) for row in found.get("fault", ())}
+    return {name: ", ".join(filter(None, words)) for name, words in (objects | faults).items()}
 
 
 _HEADS = {
     "site": ("SITE", "REACHABLE", "READY", "REASON", "ENDPOINT"),
     "vm": ("PROTECTED VM", "STATE", "READY", "REASON", "LAG", "COPIED"),
     "test": ("TEST FAILOVER", "STATE", "CHECKS", "CLEANED UP"),
+    "fault": ("FAULT", "SITE", "VM", "VALUE", "ENDS IN"),
 }
 
 
@@ -65,7 +74,23 @@ async def _rows(eyes: Eyes) -> dict[str, list[Row]]:
         "site": [_site(name, body) for name, body in sites.items()],
         "vm": [_vm(name, body, metrics) for name, body in vms.items()],
         "test": [_test(name, body) for name, body in tests.items()],
+        "fault": [row for site in sites for row in await _faults(eyes, site)],
     }
+
+
+async def _faults(eyes: Eyes, site: str) -> list[Row]:
+    """What is broken on purpose at a site; nothing where its agent does not answer."""
+    try:
+        answer = await eyes.ask(site, {"ask": "faults"})
+    except SecondsiteError:
+        return []
+    return [_fault(site, fault) for fault in answer["faults"]]
+
+
+def _fault(site: str, fault: Body) -> Row:
+    value, left = fault["value"], fault["secondsLeft"]
+    shown = "" if value is None else f"{value:g}"
+    return fault["fault"], site, fault["vmName"], shown, "" if left is None else f"{left:.0f} s"
 
 
 def _site(name: str, body: Body) -> Row:
