@@ -95,14 +95,16 @@ class Receiver:
             return CycleOpened(have=self._have(), codecs=tuple(Codec))
 
     def _expect_room(self, message: CycleOpen) -> None:
-        before, self.out_of_space = self.out_of_space, ""
+        # Whoever looks meanwhile must see what the last one met: one that sees room waits for no later look.
+        before, refused = self.out_of_space, ""
         try:
             self._space.expect_room(message, self._core.replicas)
         except PeerRefused as refusal:
-            self.out_of_space, self.refused_time = refusal.detail, self._clock()
+            refused, self.refused_time = refusal.detail, self._clock()
             raise
         finally:
-            if bool(before) != bool(self.out_of_space):
+            self.out_of_space = refused
+            if bool(before) != bool(refused):
                 self._on_change()
 
     def unchanged(self, message: CycleUnchanged) -> CycleCommitted:
