@@ -61,6 +61,7 @@ class Verbs:
 
     def _update_settings(self, command: Command) -> Result:
         wish = cast("arguments.UpdateSettings", command.arguments)
+        self._estate.halves.require(command.vm_id, command.vm_id, Event.UPDATE_SETTINGS)
         # Another RPO target counts from here on.
         self._estate.halves.amend(command.vm_id, lambda half: rpo.settled(half, self._estate.clock.now()))
         self._step(command.vm_id, Event.UPDATE_SETTINGS, settings=replication(wish.settings))
