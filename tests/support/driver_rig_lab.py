@@ -133,7 +133,7 @@ class LabRig(Rig):
         self._fault(self._lab(site), Fault.COMMAND_HANGS, vmID=vm_id, off=True)
 
     def restart_service(self, site: RigSite) -> None:
-        self._fault(self._lab(site), Fault.VMMS_RESTART, value=30)
+        self._fault(self._lab(site), Fault.VMMS_RESTART, value=2)
 
     def lose_tracking(self, vm_id: str) -> None:
         self._fault(self._east, Fault.DISK_TOUCHED_OFFLINE, vmID=vm_id)
