@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from secondsite.agent.lab.engine import EngineError, PeerRefused, change_disks, fail_over
+from secondsite.agent.lab.engine import EngineError, MapNotTrusted, PeerRefused, change_disks, fail_over
 from secondsite.agent.lab.engine.check import fsck
 from secondsite.agent.lab.engine.primary import disk_sets
 from secondsite.agent.lab.engine.replica.catalogue import Committed, Event
@@ -211,3 +211,16 @@ def test_any_order_of_changes_cycles_kills_and_merges(tmp_path: Path, seed: int)
         pair.target.close()
         assert fsck.check(tmp_path / "target").clean
         pair._open_target()
+
+
+def test_a_map_lost_after_a_change_is_made_again_by_a_comparison(pair: Pair) -> None:
+    choose(pair, "a", "c")
+    pair.disks["c"].write(3 * BLOCK, pattern(6))
+    pair.source.distrust()
+    with pytest.raises(MapNotTrusted):
+        pair.cycle()
+    assert pair.source.compare(pair.client).blocks_compared == 40
+    before = points(pair)
+    result = pair.cycle()
+    assert result.blocks == 20
+    assert points(pair) == before | {result.cycle: images(pair)}

@@ -69,7 +69,7 @@ class Comparison:
         self._stop = stop
         self._told = told or (lambda _done, _total: None)
         self._compared = self._different = 0
-        self._there: Collection[str] = ()
+        self._missing: Collection[str] = ()
         self.total = sum(block_count(tracker.disk.size) for tracker in self._trackers.values())
         self.done = 0
 
@@ -97,7 +97,7 @@ class Comparison:
 
     def _expect_disks(self, status: PeerStatus) -> None:
         sizes = {name: tracker.disk.size for name, tracker in self._trackers.items()}
-        self._there = status.disks.keys()
+        self._missing = sizes.keys() - status.disks.keys() if self._subject.disks_changed else ()
         if self._subject.disks_changed and all(status.disks.get(name, size) == size for name, size in sizes.items()):
             return
         if status.head is not None and status.disks != sizes:
@@ -113,12 +113,12 @@ class Comparison:
                     if begin == 0:
                         self._subject.begin(tracker)
                     self._tell(begin)
-                    if name in self._there:
-                        self._compare_disk(name, tracker, bookmark, begin, pool)
-                    else:
+                    if name in self._missing:
                         total = block_count(tracker.disk.size)
                         tracker.mark(np.arange(total))
                         self._tell(total - begin)
+                    else:
+                        self._compare_disk(name, tracker, bookmark, begin, pool)
 
     def _compare_disk(
         self, name: str, tracker: DiskTracker, bookmark: Bookmark, begin: int, pool: ThreadPoolExecutor
