@@ -234,6 +234,13 @@ def test_the_initial_copy_shows_its_progress() -> None:
     assert status(empty)["initialReplicationPercent"] == 100
 
 
+def test_a_half_that_is_not_well_says_why() -> None:
+    reasons = ("behind-over-one-hour", "missed-over-20-percent")
+    said = status(seen(w.source_half(health="Warning", health_reasons=reasons)))
+    assert said["primary"]["healthReasons"] == list(reasons)
+    assert "healthReasons" not in said["replica"]
+
+
 def test_the_report_has_both_halves_and_the_plan() -> None:
     said = status(seen())
     assert said["primary"] == {"site": "newyork", "mode": "Primary", "state": "Replicating", "health": "Normal"}

@@ -39,6 +39,8 @@ class Half(Model):
     """Replication state there, such as Replicating."""
     health: Word | None = None
     """Replication health there: Normal, Warning, Critical or NotApplicable."""
+    health_reasons: Annotated[tuple[Word, ...], AtMost(16)] | None = None
+    """Why it is not Normal, as codes such as missed-over-20-percent; the gravest first."""
 
 
 class LastRecoveryPoint(Model):

@@ -86,7 +86,10 @@ def _policy_generation(view: View) -> int | None:
 
 
 def _half(site: str, half: facts.Relation | None) -> Half | None:
-    return Half(site=site, mode=half.mode, state=half.state, health=half.health) if half else None
+    if half is None:
+        return None
+    reasons = half.health_reasons or None
+    return Half(site=site, mode=half.mode, state=half.state, health=half.health, health_reasons=reasons)
 
 
 def _percent(source: facts.Relation | None) -> int | None:
