@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from secondsite.wire.facts import State
@@ -61,7 +61,9 @@ ACCEPTED: dict[Verb, Accepted] = {
     Verb.CONFIGURE_REPLICA: Accepted(replica=_TAKING),
     Verb.ENABLE_REPLICATION: Accepted(alone=True, needs="a VM and disks that can be replicated, a prepared replica"),
     Verb.START_INITIAL_REPLICATION: Accepted(primary=_on("ReadyForInitialReplication")),
-    Verb.STOP_INITIAL_REPLICATION: Accepted(primary=_on("InitialReplicationInProgress")),
+    Verb.STOP_INITIAL_REPLICATION: Accepted(
+        primary=_on("InitialReplicationInProgress"), needs="or a start that was set for a time"
+    ),
     Verb.EXPORT_INITIAL_REPLICATION: Accepted(primary=_on("ReadyForInitialReplication")),
     Verb.IMPORT_INITIAL_REPLICATION: Accepted(replica=_on("WaitingForInitialReplication"), needs="a whole export"),
     Verb.UPDATE_SETTINGS: Accepted(primary=_ANY_PRIMARY, replica=_TAKING),
@@ -71,7 +73,9 @@ ACCEPTED: dict[Verb, Accepted] = {
     Verb.RESYNCHRONIZE: Accepted(
         primary=_on("WaitingForStartResynchronize", "Suspended"), needs="disks of the same size at both sites"
     ),
-    Verb.STOP_RESYNCHRONIZE: Accepted(primary=_on("Resynchronizing", "ResynchronizeSuspended")),
+    Verb.STOP_RESYNCHRONIZE: Accepted(
+        primary=_on("Resynchronizing", "ResynchronizeSuspended"), needs="or a start that was set for a time"
+    ),
     Verb.DISABLE_REPLICATION: Accepted(
         primary=_ANY_PRIMARY, replica=_TAKING | _FAILED_OVER, alone=True, needs="no test VM"
     ),
@@ -79,7 +83,7 @@ ACCEPTED: dict[Verb, Accepted] = {
     Verb.RESET_STATISTICS: Accepted(primary=_ANY_PRIMARY, replica=_TAKING),
     Verb.REFRESH_INVENTORY: Accepted(primary=_EVERYWHERE, replica=_EVERYWHERE, alone=True),
     Verb.START_TEST_FAILOVER: Accepted(replica=_on("Replicating"), needs="no test VM of another test"),
-    Verb.CHECK_TEST_VM: Accepted(replica=_TAKING, needs="the test's own VM"),
+    Verb.CHECK_TEST_VM: Accepted(replica=_TAKING | _FAILED_OVER, needs="the test's own VM"),
     # Nothing there is no error, wherever one asks.
     Verb.STOP_TEST_FAILOVER: Accepted(primary=_EVERYWHERE, replica=_EVERYWHERE, alone=True, needs="the test's own VM"),
     Verb.PREPARE_FAILOVER: Accepted(primary=_on("Replicating"), needs="the VM is off"),
@@ -99,17 +103,58 @@ ACCEPTED: dict[Verb, Accepted] = {
 }
 
 
-@dataclass(frozen=True)
-class Proof:
-    """Names of the tests that go through a verb, by aspect; `absent` says why an aspect has none."""
+PROOFS: dict[Verb, tuple[str, ...]] = {
+    Verb.PREPARE_REPLICA: ("test_enable",),
+    Verb.CONFIGURE_REPLICA: ("test_enable",),
+    Verb.ENABLE_REPLICATION: ("test_enable", "test_nothing_is_enabled_where_no_replica_is_prepared"),
+    Verb.START_INITIAL_REPLICATION: ("test_enable", "test_initial_replication_at_a_time"),
+    Verb.STOP_INITIAL_REPLICATION: ("test_stop_initial_replication",),
+    Verb.EXPORT_INITIAL_REPLICATION: ("test_media",),
+    Verb.IMPORT_INITIAL_REPLICATION: ("test_media", "test_media_that_are_not_there_or_not_its_own_are_refused"),
+    Verb.UPDATE_SETTINGS: ("test_update_settings", "test_the_replicated_disks_can_change"),
+    Verb.SYNCHRONIZE: ("test_synchronize_is_a_capability",),
+    Verb.SUSPEND: ("test_suspend_and_resume", "test_a_suspended_replica_stops_its_primary"),
+    Verb.RESUME: ("test_suspend_and_resume", "test_a_suspended_replica_stops_its_primary"),
+    Verb.RESYNCHRONIZE: ("test_resynchronize", "test_a_suspended_vm_can_be_resynchronized"),
+    Verb.STOP_RESYNCHRONIZE: ("test_a_resynchronization_can_be_suspended_resumed_and_stopped",),
+    Verb.DISABLE_REPLICATION: ("test_disable_and_remove", "test_a_half_that_is_left_alone_finds_out"),
+    Verb.REMOVE_REPLICA: ("test_disable_and_remove",),
+    Verb.RESET_STATISTICS: ("test_reset_statistics",),
+    Verb.REFRESH_INVENTORY: ("test_refresh_inventory",),
+    Verb.START_TEST_FAILOVER: ("test_rehearse", "test_only_a_point_that_there_is_can_be_tested"),
+    Verb.CHECK_TEST_VM: ("test_rehearse", "test_a_check_that_does_not_pass", "test_a_check_is_not_taken_up_again"),
+    Verb.STOP_TEST_FAILOVER: ("test_rehearse", "test_one_test_at_a_time_and_each_its_own"),
+    Verb.PREPARE_FAILOVER: ("_move",),
+    Verb.FAILOVER: ("_move", "test_unplanned_and_taken_back", "test_the_point_can_be_chosen"),
+    Verb.CANCEL_FAILOVER: ("_move", "test_unplanned_and_taken_back"),
+    Verb.COMMIT_FAILOVER: ("test_unplanned_and_for_good",),
+    Verb.REVERSE_REPLICATION: ("_move", "test_unplanned_and_for_good"),
+    Verb.DEMOTE_TO_REPLICA: ("test_unplanned_and_for_good",),
+    Verb.START_VM: ("_move",),
+    Verb.STOP_VM: ("_move", "test_unplanned_and_taken_back"),
+}
+"""Functions of the suite that carry a verb out with all its promises: accepted, the same key again, repeated after an
+unknown outcome, told in the feed, booked in the ledger, seen in the relations. Refusal is tried for every verb in
+every state by test_driver_refused, interruption by the stories."""
 
-    accepted: str
-    """Accepted where the table says so; the same key has the same answer; repeated after an unknown outcome it ends in
-    the same state; facts and ledgers of both sites afterwards."""
-    refused: str
-    """Refused in every other state that the suite reaches, with nothing changed."""
-    interrupted: str
-    """The agent is killed in the middle: taken up again or Interrupted, never Failed."""
-    busy: str = "test_one_command_at_a_time"
-    """What runs on the VM keeps it off; given up, its VM is free once its work has ended."""
-    absent: dict[str, str] = field(default_factory=dict)
+NOT_INTERRUPTED: dict[Verb, str] = {
+    Verb.CHECK_TEST_VM: "a look is never taken up again: test_a_check_is_not_taken_up_again",
+    Verb.REFRESH_INVENTORY: "a look at the whole site, which every start makes anyway",
+    Verb.SYNCHRONIZE: "a cycle, and cycles go on by themselves after a restart",
+}
+
+
+def rendered() -> list[str]:
+    """The table as docs/driver-contract.md shows it."""
+    return [
+        f"| `{verb}` | {_states(row.primary)} | {_states(row.replica)} | {'yes' if row.alone else ''} | {row.needs} |"
+        for verb, row in ACCEPTED.items()
+    ]
+
+
+def _states(states: frozenset[State]) -> str:
+    if states >= _ANY_PRIMARY:
+        return "every"
+    if states == _ANY_PRIMARY - _on("PreparedForFailover"):
+        return "every but PreparedForFailover"
+    return ", ".join(state for state in STATES if state in states)
