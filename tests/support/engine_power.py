@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from secondsite.agent.lab.engine.primary import tracker
+from secondsite.agent.lab.engine.primary import maps
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class Recorder:
                 ("mkdir", self._made),
             ):
                 patched.setattr(os, name, self._in_turn(getattr(os, name), record))
-            patched.setattr(tracker, "mmap", SimpleNamespace(mmap=self.mapping))
+            patched.setattr(maps, "mmap", SimpleNamespace(mmap=self.mapping))
             yield self
 
     def _in_turn(self, call: Callable[..., Any], record: Callable[..., Any]) -> Callable[..., Any]:
