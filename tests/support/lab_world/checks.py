@@ -9,10 +9,11 @@ import msgspec
 from secondsite.agent.lab.state import Half
 from secondsite.agent.lab.table import TABLE
 from secondsite.wire.facts import Relation
+from support.lab_world import judged
 from support.lab_world.centres import VM
 from support.lab_world.images import faults
 from support.lab_world.side import Side
-from support.lab_world.world import World
+from support.lab_world.world import START, World
 
 Place = tuple[str, str]
 
@@ -29,6 +30,9 @@ class Ledger:
     """What a person who watched both sites from the beginning would know."""
 
     places: dict[str, Place] = field(default_factory=dict)
+    halves: dict[str, Half | None] = field(default_factory=dict)
+    resynchronized: dict[str, str] = field(default_factory=dict)
+    """By site: the point that a resynchronization ended with."""
     forced: bool = False
     """A failover that was not planned: the former primary may run on."""
     skewed: bool = False
@@ -44,15 +48,27 @@ def every(world: World, ledger: Ledger, *, clock_stood: bool) -> None:
         one_test_vm(side)
         if clock_stood:
             published_is_computed(side)
+        judged.health_is_right(side)
+        prepared_stands_still(side)
+        lost_maps_are_not_used(side)
+        resync_left_no_old_points(side, ledger)
     if not ledger.skewed:
+        for side in world.living:
+            judged.rpo_is_possible(side, START)
         lag_is_never_flattered(world)
     one_copy_runs(world, ledger)
 
 
 def steps_are_rows(side: Side, ledger: Ledger) -> None:
     """A half only ever goes where a row of the table leads."""
-    for half in side.steps:
+    for half, time, newest in side.steps:
         before = ledger.places.get(side.name, ("None", "Disabled"))
+        known = ledger.halves.get(side.name)
+        if half is not None and known is not None and half.side == known.side:
+            if not ledger.skewed:
+                judged.step_counts_right(known, half, time)
+            _note_resync(side, ledger, known, half, newest)
+        ledger.halves[side.name] = half
         after = (half.side, half.state) if half else ("None", "Disabled")
         if before[0] == "None" and half is not None:
             assert after in _BORN, f"{side.name}: a half was born as {after}"
@@ -62,6 +78,38 @@ def steps_are_rows(side: Side, ledger: Ledger) -> None:
             assert before == after or (before, after) in ALLOWED, f"{side.name}: no row leads from {before} to {after}"
         ledger.places[side.name] = after
     side.steps.clear()
+
+
+def _note_resync(side: Side, ledger: Ledger, before: Half, after: Half, newest: str) -> None:
+    ended = before.side == "Replica" and (before.state, after.state) == ("Resynchronizing", "Replicating")
+    if ended and after.cycles > before.cycles:
+        ledger.resynchronized[side.name] = newest
+
+
+def resync_left_no_old_points(side: Side, ledger: Ledger) -> None:
+    """After a resynchronization every older point is gone, but for what a test VM stands on."""
+    ended, store = ledger.resynchronized.get(side.name), side.store
+    if ended is None or store is None or not store.commits or side.capabilities:
+        return
+    points = store.points()
+    older = next((points[:index] for index, point in enumerate(points) if point.id == ended), [])
+    left = [point.id for point in older if not point.pinned]
+    assert not left, f"{side.name}: points {left} are older than the resynchronization"
+
+
+def prepared_stands_still(side: Side) -> None:
+    """The VM of a primary that is prepared for failover is off."""
+    half, guest = side.half, side.guest
+    prepared = half is not None and half.state == "PreparedForFailover"
+    assert not (prepared and guest and guest.running), f"{side.name}: the VM runs though it is prepared for failover"
+
+
+def lost_maps_are_not_used(side: Side) -> None:
+    """Where a resynchronization is needed, the map of changes vouches for nothing."""
+    half = side.half
+    if half is not None and half.side == "Primary" and half.state == "WaitingForStartResynchronize":
+        trusted = [maps.state.trusted for root, maps in side.files.tracking.items() if root.name == VM]
+        assert not any(trusted), f"{side.name}: changes are still tracked, though a resynchronization is needed"
 
 
 def points_are_replays(side: Side, ledger: Ledger) -> None:

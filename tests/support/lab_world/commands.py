@@ -12,7 +12,7 @@ from support.lab_world.side import Side, folder
 from support.lab_world.world import OWNER, PORTS, SETTINGS, association
 
 DISKS = [Slot(controller_type="SCSI", controller_number=0, controller_location=index) for index in range(2)]
-TEST = "drill-1"
+TESTS = ("drill-1", "drill-2")
 
 
 def message(verb: Verb, side: Side) -> Message:
@@ -20,6 +20,9 @@ def message(verb: Verb, side: Side) -> Message:
     peer = {"east": "west", "west": "east"}[side.name]
     endpoint = Endpoint(host=f"hv1.{peer}", address="127.0.0.1", port=PORTS[peer])
     sending, taking = association(side.name, "Source"), association(side.name, "Target")
+    # Whoever asks for a second test is another than who has one; who cleans up is mostly the right one.
+    standing = side.half.test_vm.owner if side.half and side.half.test_vm else ""
+    owner = TESTS[1] if standing == TESTS[0] and verb is Verb.START_TEST_FAILOVER else standing or TESTS[0]
     made: dict[Verb, Message] = {
         Verb.PREPARE_REPLICA: arguments.PrepareReplica(vm_name="web", association=taking, peer_site=peer, owner=OWNER),
         Verb.ENABLE_REPLICATION: arguments.EnableReplication(
@@ -32,9 +35,9 @@ def message(verb: Verb, side: Side) -> Message:
         Verb.UPDATE_SETTINGS: arguments.UpdateSettings(settings=SETTINGS),
         Verb.RESYNCHRONIZE: arguments.Resynchronize(),
         Verb.DISABLE_REPLICATION: arguments.Removal(),
-        Verb.START_TEST_FAILOVER: arguments.StartTestFailover(owner=TEST),
-        Verb.CHECK_TEST_VM: arguments.CheckTestVM(owner=TEST, name="up", type="Heartbeat"),
-        Verb.STOP_TEST_FAILOVER: arguments.StopTestFailover(owner=TEST),
+        Verb.START_TEST_FAILOVER: arguments.StartTestFailover(owner=owner),
+        Verb.CHECK_TEST_VM: arguments.CheckTestVM(owner=owner, name="up", type="Heartbeat"),
+        Verb.STOP_TEST_FAILOVER: arguments.StopTestFailover(owner=owner),
         Verb.FAILOVER: arguments.Failover(),
         Verb.REVERSE_REPLICATION: arguments.ReverseReplication(
             association=sending, peer_site=peer, endpoint=endpoint, settings=SETTINGS

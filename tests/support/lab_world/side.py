@@ -76,14 +76,14 @@ def folder() -> Path:
 
 @dataclass
 class Side:
-    """A site. `steps` are the states that its half was seen to be in, in order, for whoever watches."""
+    """A site. `steps` are what its half was, when, and the newest point of its replica then, for whoever watches."""
 
     name: str
     network: Network
     base: Callable[[], datetime]
     capabilities: Sequence[str] = ()
     skew: float = 0
-    steps: list[Half | None] = field(default_factory=list)
+    steps: list[tuple[Half | None, datetime, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.files = SiteFiles(self.name, self.now)
@@ -176,4 +176,6 @@ class Side:
 
     def _stored(self, kind: str, id_: str, document: Document | None) -> None:
         if kind == Half.__name__ and id_ == VM:
-            self.steps.append(document if isinstance(document, Half) else None)
+            held = [store for root, store in self.files.stores.items() if root.name == VM and store.points]
+            newest = held[0].points[-1].fact.id if held else ""
+            self.steps.append((document if isinstance(document, Half) else None, self.machinery.now(), newest))

@@ -17,6 +17,25 @@ _CLEAN = frozenset({Code.STATE_CONFLICT, Code.UNSUPPORTED, Code.NOT_FOUND, Code.
 _TESTS = frozenset({Verb.START_TEST_FAILOVER, Verb.STOP_TEST_FAILOVER})
 
 
+# Side and state of the half that was asked, right after it; empty: any.
+_DONE: dict[Verb, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    Verb.ENABLE_REPLICATION: (("Primary",), ("ReadyForInitialReplication",)),
+    Verb.START_INITIAL_REPLICATION: (("Primary",), ("InitialReplicationInProgress",)),
+    Verb.STOP_INITIAL_REPLICATION: (("Primary",), ("ReadyForInitialReplication",)),
+    Verb.SUSPEND: ((), ("Suspended", "ResynchronizeSuspended")),
+    Verb.RESUME: ((), ("Replicating", "InitialReplicationInProgress", "Resynchronizing")),
+    Verb.RESYNCHRONIZE: (("Primary",), ("Resynchronizing",)),
+    Verb.STOP_RESYNCHRONIZE: (("Primary",), ("WaitingForStartResynchronize",)),
+    Verb.DISABLE_REPLICATION: (("None",), ("Disabled",)),
+    Verb.PREPARE_FAILOVER: (("Primary",), ("PreparedForFailover",)),
+    Verb.FAILOVER: (("Replica",), ("FailedOverWaitingCompletion",)),
+    Verb.CANCEL_FAILOVER: ((), ("Replicating",)),
+    Verb.COMMIT_FAILOVER: (("Replica",), ("FailedOver",)),
+    Verb.REVERSE_REPLICATION: (("Primary",), ("Replicating", "ReadyForInitialReplication")),
+    Verb.DEMOTE_TO_REPLICA: (("Replica",), ("WaitingForInitialReplication",)),
+}
+
+
 class VerbChecks:
     """Performs verbs and holds them to it."""
 
@@ -31,7 +50,12 @@ class VerbChecks:
         chains = [checks.chain(each) for each in self.world.living]
         if verb is Verb.FAILOVER:
             self._expect_loss_below_pending(side)
+        tested = side.half.test_vm if side.half else None
         outcome = self.world.perform(side, verb, told)
+        if outcome is None:
+            self._expect_done(side, verb)
+        if verb is Verb.START_TEST_FAILOVER and tested and side.half and side.half.test_vm:
+            assert side.half.test_vm.owner == tested.owner, f"the test VM of {tested.owner} was replaced by another"
         if isinstance(outcome, Refusal):
             told_what = outcome.remedy or "works in" in outcome.detail
             assert told_what or outcome.code is not Code.STATE_CONFLICT, f"{verb.value}: {outcome} has no remedy"
@@ -42,6 +66,13 @@ class VerbChecks:
             assert [checks.chain(each) for each in self.world.living] == chains, f"{verb.value} changed the chain"
         self.noted(side, verb, outcome)
         return outcome
+
+    def _expect_done(self, side: Side, verb: Verb) -> None:
+        """What a verb says that it has done, it has done."""
+        half = side.half
+        place = (half.side, half.state) if half else ("None", "Disabled")
+        for index, wanted in enumerate(_DONE.get(verb, ())):
+            assert not wanted or place[index] in wanted, f"{verb.value} is done, and {side.name} is {place}"
 
     def noted(self, side: Side, verb: Verb, outcome: Outcome) -> None:
         """What later checks must know of it."""
