@@ -11,8 +11,8 @@ from secondsite.wire.arguments import CheckTestVM, Failover, Resynchronize, Star
 from secondsite.wire.inventory import VM
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
-from support.lab import until
-from support.lab_centres import DB, WEB
+from support.lab import ASSOCIATION, until
+from support.lab_centres import DB, LEGACY, WEB
 from support.lab_failover import MovingPair, moving_pair
 
 
@@ -129,6 +129,9 @@ async def test_row_29_replication_is_reversed_without_an_initial_copy(moving: Mo
     for site in (moving.east, moving.west):
         await site.restart()
         await site.do(Verb.REFRESH_INVENTORY, "")
+        assert (await site.ask(ask="status"))["guests"].keys() - {DB, LEGACY} == (
+            {WEB} if site is moving.west else set()
+        )
     assert moving.shown(moving.east) == ("Replica", "Off")
     assert moving.shown(moving.west) == ("Production", "Running")
     await moving.caught_up(moving.west, await moving.writes_on(moving.west))
@@ -160,6 +163,11 @@ async def test_row_29_is_refused_before_anything_changes_where_the_other_side_ta
         assert "prepared as a target" in (refused.value.remedy or "")
         assert moving.states() == ("PreparedForFailover", "FailedOverWaitingCompletion")
         await moving.associate_back()
+        wrong = moving.reverse_arguments(moving.west).model_copy(update={"association": ASSOCIATION})
+        with pytest.raises(Refusal) as unauthorized:
+            await moving.west.do(Verb.REVERSE_REPLICATION, WEB, wrong)
+        assert unauthorized.value.code is Code.NOT_AUTHORIZED
+        assert moving.states() == ("PreparedForFailover", "FailedOverWaitingCompletion")
         await moving.west.do(Verb.REVERSE_REPLICATION, WEB, moving.reverse_arguments(moving.west))
         assert moving.states() == ("Replicating", "Replicating")
 

@@ -128,9 +128,11 @@ async def test_row_27_a_cancelled_failover_discards_what_the_vm_wrote(moving: Mo
 
 async def test_row_28_a_committed_failover_keeps_one_point_and_cannot_be_cancelled(moving: MovingPair) -> None:
     await moving.pair.protect()
-    await moving.pair.more_cycles(2)
-    chosen = (await moving.west.driver.points(WEB))[-1]
-    await moving.unplanned(moving.west)
+    await moving.pair.more_cycles(3)
+    chosen = (await moving.west.driver.points(WEB))[0]
+    await moving.west.do(Verb.FAILOVER, WEB, Failover(recovery_point="Named", name=chosen.id))
+    await moving.west.do(Verb.START_VM, WEB)
+    assert len(await moving.west.driver.points(WEB)) > 1
     await moving.west.do(Verb.COMMIT_FAILOVER, WEB)
     assert moving.west.driver.state(WEB) == "FailedOver"
     assert [point.id for point in await moving.west.driver.points(WEB)] == [chosen.id]
