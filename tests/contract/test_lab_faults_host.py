@@ -101,6 +101,7 @@ async def test_fault_vm_moved_shows_another_host_and_replication_goes_on(pair: L
     await break_(pair.target, Fault.VM_MOVED, vmID="web")
     (moved,) = listed(pair.target, "web")
     assert {before.host, moved.host} == {"hv1.west", "hv2.west"}
+    assert (await pair.target.driver.detail(WEB)).vm == moved
     await pair.more_cycles(1)
     await mend(pair.target, Fault.VM_MOVED, vmID="web")
     assert listed(pair.target, "web") == [before]

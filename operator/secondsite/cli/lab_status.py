@@ -23,7 +23,10 @@ def draw(found: Row, console: Console | None = None) -> None:
     hurry = f", hurries by {found['hurry']:g}" if found["hurry"] != 1 else ""
     settling = "" if found["settled"] else "   [red]the management service restarts[/red]"
     wrote = sum(guest is not None for guest in found["guests"].values())
-    console.print(f"[bold]Site {found['site']}[/bold]{hurry}, guests {len(found['guests'])} ({wrote} wrote){settling}")
+    console.print(
+        f"[bold]Site {found['site']}[/bold]{hurry}, guests {len(found['guests'])} ({wrote} wrote){settling}",
+        highlight=False,
+    )
     console.print(_halves(found["halves"]) if found["halves"] else "No VM is replicated from or to here.")
     for half in found["halves"].values():
         if half.get("message"):

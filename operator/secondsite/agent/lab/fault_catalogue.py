@@ -46,7 +46,9 @@ KINDS: dict[Fault, Kind] = {
     Fault.AUTHORIZATION_REVOKED: Kind(
         "The authorization entry of the other site is gone: its data is refused here", Scope.EITHER
     ),
-    Fault.CERTIFICATE_EXPIRED: Kind("The certificate that this site shows for replication has expired", Scope.SITE),
+    Fault.CERTIFICATE_EXPIRED: Kind(
+        "This site finds that the other's certificate for replication has expired", Scope.SITE
+    ),
     Fault.HOST_CRASH: Kind("The VM's host crashes: its log of changes was not closed", Scope.EITHER, once=True),
     Fault.VMMS_RESTART: Kind(
         "The management service restarts: relations cannot be read meanwhile, and nothing is sent or taken",

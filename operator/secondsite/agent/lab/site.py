@@ -15,6 +15,7 @@ from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.failover_source import FailoverSource
 from secondsite.agent.lab.failover_target import FailoverTarget
 from secondsite.agent.lab.fault_desk import FaultDesk
+from secondsite.agent.lab.fault_inventory import disturbed
 from secondsite.agent.lab.fault_port import no_room
 from secondsite.agent.lab.machinery import Machinery
 from secondsite.agent.lab.media_verbs import MediaVerbs
@@ -119,7 +120,8 @@ class Site:
         machines = inventory.machine_facts(self.estate.centre, self.estate.settings, self.estate.used_bytes())
         running = self.estate.recovered.machine(vm_id)
         kept = [inventory.replica_fact(self.estate.centre, replica, running)] if replica and replica.disks else []
-        return next((vm for vm in (*machines, *kept) if vm.id == vm_id), None)
+        listed = disturbed([*machines, *kept], self.estate.faults.on, self.estate.centre.hosts_of)
+        return next((vm for vm in listed if vm.id == vm_id), None)
 
     def checks(self) -> list[Check]:
         """What the site needs to be able to work."""
