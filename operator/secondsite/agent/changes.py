@@ -10,7 +10,6 @@ import time
 from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import TypeAlias
 
 import msgspec
@@ -30,7 +29,6 @@ SPARE_LOG = 1024
 class Kept:
     """A fact, or with None the memory that it is gone. `since`: when it was published, by the monotonic clock."""
 
-    key: Key
     revision: int
     fact: AnyFact | None
     body: bytes
@@ -65,8 +63,9 @@ class Feed:
         self.instance = secrets.token_hex(6)
         self.revision = 0
         self._kept: dict[Key, Kept] = {}
-        # In the order of revisions; what has changed since stands there still, so that a change moves nothing.
-        self._log: list[Kept] = []
+        # Who changed, in the order of revisions; who has changed again since stands there still, and counts no more.
+        self._revisions: list[int] = []
+        self._changed: list[Key] = []
         self._gone: deque[tuple[Key, int]] = deque()
         self._remembered_gone = remembered_gone
         self._forgotten = 0
@@ -80,13 +79,13 @@ class Feed:
             if _same(self._kept.get(key), fact):
                 return
             self.revision += 1
-            kept = Kept(key, self.revision, fact, _encode(kind, id, self.revision, fact), time.monotonic())
-            self._kept[key] = kept
-            self._log.append(kept)
+            self._kept[key] = Kept(self.revision, fact, _encode(kind, id, self.revision, fact), time.monotonic())
+            self._revisions.append(self.revision)
+            self._changed.append(key)
             if fact is None:
                 self._bury(key)
-            if len(self._log) > 2 * len(self._kept) + SPARE_LOG:
-                self._log = sorted(self._kept.values(), key=_revision)
+            if len(self._changed) > 2 * len(self._kept) + SPARE_LOG:
+                self._shorten()
             self._wake()
 
     def fact(self, kind: type[Fact], id: str) -> AnyFact | None:
@@ -97,7 +96,7 @@ class Feed:
     @property
     def logged(self) -> int:
         """How many entries are held, those included that have changed since."""
-        return len(self._log)
+        return len(self._changed)
 
     def ids(self, kind: type[Fact]) -> list[str]:
         """Of every present fact of a kind."""
@@ -143,14 +142,19 @@ class Feed:
 
     def _lacking(self, place: _Place, most: int) -> list[Kept]:
         found = []
-        for index in range(bisect_right(self._log, place.seen, key=_revision), len(self._log)):
-            kept = self._log[index]
-            newest = self._kept.get(kept.key) is kept
-            if newest and (kept.fact is not None or kept.revision > place.start):
+        for index in range(bisect_right(self._revisions, place.seen), len(self._revisions)):
+            kept = self._kept.get(self._changed[index])
+            newest = kept is not None and kept.revision == self._revisions[index]
+            if kept and newest and (kept.fact is not None or kept.revision > place.start):
                 found.append(kept)
                 if len(found) == most:
                     break
         return found
+
+    def _shorten(self) -> None:
+        by_revision = sorted((kept.revision, key) for key, kept in self._kept.items())
+        self._revisions = [revision for revision, _ in by_revision]
+        self._changed = [key for _, key in by_revision]
 
     def _bury(self, key: Key) -> None:
         self._gone.append((key, self.revision))
@@ -167,9 +171,6 @@ class Feed:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(news.set)
         self._waiting.clear()
-
-
-_revision = attrgetter("revision")
 
 
 def _same(known: Kept | None, fact: AnyFact | None) -> bool:

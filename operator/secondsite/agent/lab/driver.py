@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
 from secondsite.agent.driver import Command, SiteContext
+from secondsite.agent.lab import heap
 from secondsite.agent.lab.clock import LabClock
 from secondsite.agent.lab.datacentre import load
 from secondsite.agent.lab.engine import EngineError
@@ -83,6 +84,7 @@ class LabDriver:
     async def start(self, context: SiteContext) -> None:
         """Open its state, publish every fact once, and go on with what it was doing."""
         allow_descriptors()
+        heap.bound_arenas()
         make = functools.partial(Site, keep_every_cycle=self._keep_every_cycle)
         opened = await self._call(make, context, self._path, self._clock)
         await self._call(opened.start)

@@ -10,7 +10,7 @@ import msgspec
 
 from secondsite import logs
 from secondsite.agent.driver import Sink
-from secondsite.agent.lab import counters, inventory
+from secondsite.agent.lab import counters, heap, inventory
 from secondsite.agent.lab.choice import offered
 from secondsite.agent.lab.engine import EngineError
 from secondsite.agent.lab.estate import Estate
@@ -28,6 +28,8 @@ _log = logs.get(__name__)
 PULSE_SECONDS = 1.0
 # Pending bytes move with every write of every guest: for a VM that replicates, that is no news once a second.
 _CALM_PULSES = 5
+# Initial copies leave much behind that nothing needs any more.
+_TRIM_PULSES = 60
 # At most so many are looked at again in a second without having changed, the others in turn.
 _LOOKS = 100
 # An inventory that takes longer than this is not told anew with each replica that is made.
@@ -229,6 +231,8 @@ class Reporter:
                 pulse, count = time.monotonic() + PULSE_SECONDS, count + 1
                 due |= self._looks(count)
                 self._tell_inventory()
+                if count % _TRIM_PULSES == 0:
+                    heap.trim()
             for vm_id in due:
                 self._say(vm_id)
 
