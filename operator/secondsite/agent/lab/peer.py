@@ -59,10 +59,10 @@ def enable(client: PeerClient, vm_id: str, message: EnableReplica) -> ReplicaEna
             remedy="See that the other site's agent runs and that its data port can be reached from here.",
         ) from error
     except PeerRefused as error:
-        raise Refusal(_code_of(error), f"The replica's side refused {message.vm_name}: {error.detail}") from error
+        raise Refusal(code_of(error), f"The replica's side refused {message.vm_name}: {error.detail}") from error
 
 
-def _code_of(error: PeerRefused) -> Code:
+def code_of(error: PeerRefused) -> Code:
     """The engine has words of its own, which the operator need not know."""
     if error.code in {code.value for code in Code}:
         return Code(error.code)
