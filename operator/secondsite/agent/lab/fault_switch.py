@@ -45,9 +45,11 @@ class FaultSwitch:
         self._faults.listen(self._changed)
 
     def start(self) -> None:
-        """Bring about what was on when the agent ended."""
-        for fault in (Fault.VMMS_RESTART,):
-            self._changed(fault, "")
+        """Bring about what was on when the agent ended; its own start is a restart of the management service."""
+        blackout = self._estate.clock.scaled(self._estate.clock.knobs.blackout_seconds)
+        if blackout:
+            self._faults.set(Fault.VMMS_RESTART, until=self._faults.true_now() + timedelta(seconds=blackout))
+        self._changed(Fault.VMMS_RESTART, "")
 
     def stop(self) -> None:
         """Let go of everything; what is on stays on for the next start."""
