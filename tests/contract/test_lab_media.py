@@ -92,6 +92,14 @@ async def test_row_04_and_05_what_was_exported_and_imported_is_gone_on_from(pair
     assert (fact.initial_total_bytes or 0) > 2 * 2**20
     assert "ir-pending" in fact.health_reasons
     written = (await pair.source.ask(ask="status"))["guests"][DB]["sequence"]
+    # Several looks at the replica later it still only waits.
+    await pair.protect()
+    await pair.more_cycles(2)
+    site = pair.source.driver._site
+    assert site is not None
+    half = site.estate.halves.get(DB)
+    assert half is not None
+    assert (half.state, half.failures, half.failure) == ("WaitingForInitialReplication", 0, "")
     with pytest.raises(Refusal):
         await pair.source.do(Verb.STOP_INITIAL_REPLICATION, DB)
     carried = tmp_path / "carried"
