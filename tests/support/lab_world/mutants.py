@@ -10,9 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from secondsite.agent.lab import counters, cycles, health, table
-from secondsite.agent.lab.events import Event
-from secondsite.agent.lab.state import Half
+from secondsite.agent.lab import counters, cycles, health, returning, rpo, table
+from secondsite.agent.lab.events import Event, Guard
 from secondsite.agent.lab.table import Row
 from secondsite.wire.health import Reason
 from support.lab_world.store import MemoryStore
@@ -61,14 +60,6 @@ def _forgetful(outcome: cycles.Outcome, *_: object) -> cycles.Outcome:
     return dataclasses.replace(outcome, changes=outcome.changes | {"failure": ""})
 
 
-def _failures_stay(outcome: cycles.Outcome, half: Half, *_: object) -> cycles.Outcome:
-    return dataclasses.replace(outcome, changes=outcome.changes | {"failures": half.failures})
-
-
-def _stale_hours(right: Any, self: MemoryStore, *args: Any) -> Any:
-    return right
-
-
 def _longer(patch: pytest.MonkeyPatch) -> None:
     right = MemoryStore.apply_retention
 
@@ -101,3 +92,59 @@ def mistake(put: Put) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         put(patch)
         yield
+
+
+def _always_normal_when_paused(verdict: health.Verdict, sight: health.Sight, *_: object) -> health.Verdict:
+    return dataclasses.replace(verdict, health="Warning") if sight.state == "Error" else verdict
+
+
+def _boundless(_: counters.Window, window: counters.Window, *__: object) -> counters.Window:
+    return window
+
+
+def _unsplit(days: Iterator[tuple[str, float]], *_: object) -> Iterator[tuple[str, float]]:
+    found = list(days)
+    return iter([(found[0][0], sum(seconds for _, seconds in found))] if found else [])
+
+
+def _at_the_limit(seconds: float | None, limit: float) -> bool:
+    return seconds is not None and seconds >= limit
+
+
+# What each breaks, and how.
+MUTANTS: dict[str, Put] = {
+    "guard dropped: a primary is prepared while its VM runs": rows(
+        _is(23, Event.PREPARE_FAILOVER, "Primary"), _with(guard=Guard.NONE)
+    ),
+    "guard dropped: a second test VM is allowed": rows(_is(21, Event.START_TEST, "Replica"), _with(guard=Guard.NONE)),
+    "guard dropped: a VM that runs is made a replica": rows(_is(30, Event.DEMOTE, "Primary"), _with(guard=Guard.NONE)),
+    "wrong state after: a suspended primary goes on": rows(_is(11, Event.SUSPEND, "Primary"), _with(after=None)),
+    "wrong state after: a failover is over before it is committed": rows(
+        _is(25, Event.FAILOVER_DONE, "Replica"), _with(after="FailedOver")
+    ),
+    "effect lost: what needs a resynchronization is tracked on": rows(
+        lambda row: row.event is Event.RESYNC_NEEDED, _with(effects=frozenset())
+    ),
+    "effect lost: points from before a resynchronization stay": rows(
+        _is(18, Event.RESYNC_DONE, "Replica"), _with(effects=frozenset())
+    ),
+    "side not changed: a demoted primary stays one": rows(_is(30, Event.DEMOTE, "Primary"), _with(becomes=None)),
+    "row missing: a suspended primary cannot be resumed": rows(_is(13, Event.RESUME, "Primary"), lambda _: None),
+    "row missing: a cycle that failed for good is no error": rows(
+        _is(10, Event.CYCLE_REFUSED, "Primary"), lambda _: None
+    ),
+    "row too many: a prepared primary may be started": rows(
+        lambda row: row.number == 48 and row.event is Event.START_VM and row.side == "Primary",
+        lambda row: dataclasses.replace(row, before=row.before | {"PreparedForFailover"}),
+    ),
+    "threshold off: behind by exactly an hour is behind": _instead(health, "_over", _at_the_limit),
+    "Warning for Critical: an error is no alarm": _after(health, "judge", _always_normal_when_paused),
+    "reason lost: nobody is told of a suspension": _without(Reason.PAUSED),
+    "reason lost: an error without a word": _after(cycles, "failed", _forgetful),
+    "counters are never reset": _after(counters, "current", _boundless),
+    "a failed cycle is not missed": _missed_uncounted,
+    "tried again at once": _after(cycles, "failed", _no_delay),
+    "retention off by one": _longer,
+    "RPO not split at midnight": _after(rpo, "_outside", _unsplit),
+    "effect lost: the last delta is not sent": _instead(returning, "deliver_last", lambda _: None),
+}

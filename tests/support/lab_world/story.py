@@ -18,6 +18,7 @@ from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Refusal
 from support.lab_world import checks, person
 from support.lab_world.commands import message
+from support.lab_world.journeys import JOURNEYS
 from support.lab_world.side import Side
 from support.lab_world.verbs import VerbChecks
 from support.lab_world.world import World
@@ -79,6 +80,18 @@ class Story(RuleBasedStateMachine):
         side = self._side(name)
         if side.up:
             self._do(side, verb)
+
+    @rule(name=st.sampled_from(tuple(JOURNEYS)), steps=st.integers(1, 7), pause=st.booleans())
+    def journey(self, name: str, steps: int, pause: bool) -> None:
+        source, target = self.world.source, self.world.other(self.world.source)
+        for where, verb, told in JOURNEYS[name][:steps]:
+            side = source if where == "source" else target
+            if side.up:
+                outcome = self.verbs.perform(side, verb, told)
+                self.tell(f"{name}: {side.name} is told {verb.value}: {_said(outcome)}")
+                self.all_holds()
+            if pause:
+                self.world.wait(900)
 
     @rule(name=SIDES, verb=st.sampled_from(VERBS), acts=st.integers(0, 12))
     def killed_in_a_verb(self, name: str, verb: Verb, acts: int) -> None:

@@ -99,8 +99,8 @@ class MemoryTracking:
         return self.state.superseded_by
 
     @property
-    def disk_bytes(self) -> int:
-        return sum(disk.size for disk in self._disks.values())
+    def sizes(self) -> dict[str, int]:
+        return {name: disk.size for name, disk in self._disks.items()}
 
     @property
     def written_bytes(self) -> int:

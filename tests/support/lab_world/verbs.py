@@ -44,9 +44,9 @@ class VerbChecks:
         self.ledger = ledger
         self.last: tuple[Side, Verb, Message] | None = None
 
-    def perform(self, side: Side, verb: Verb) -> Outcome:
+    def perform(self, side: Side, verb: Verb, told: Message | None = None) -> Outcome:
         """One verb, with all its checks."""
-        before, told = checks.documents(self.world), message(verb, side)
+        before, told = checks.documents(self.world), told or message(verb, side)
         chains = [checks.chain(each) for each in self.world.living]
         if verb is Verb.FAILOVER:
             self._expect_loss_below_pending(side)
@@ -73,6 +73,17 @@ class VerbChecks:
         place = (half.side, half.state) if half else ("None", "Disabled")
         for index, wanted in enumerate(_DONE.get(verb, ())):
             assert not wanted or place[index] in wanted, f"{verb.value} is done, and {side.name} is {place}"
+        if verb is Verb.PREPARE_FAILOVER:
+            self._expect_nothing_owed(side)
+
+    def _expect_nothing_owed(self, source: Side) -> None:
+        """A planned failover loses nothing: the other side has every write before it can begin."""
+        target = self.world.other(source)
+        store, guest = target.store if target.up else None, source.guest
+        if store is not None and store.held.points and guest is not None:
+            newest = store.held.points[-1]
+            assert newest.image == guest.image, f"{guest.count} writes were made, the replica has {newest.image}"
+            assert newest.fact.consistency == "Synced", f"the last point is {newest.fact.consistency}"
 
     def noted(self, side: Side, verb: Verb, outcome: Outcome) -> None:
         """What later checks must know of it."""

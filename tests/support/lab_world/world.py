@@ -55,6 +55,12 @@ class World:
         """Those whose agent is up."""
         return [side for side in self.sides if side.up]
 
+    @property
+    def source(self) -> Side:
+        """The side that is the primary, or was last; east where nobody knows."""
+        west = self.west.half if self.west.up else None
+        return self.west if west is not None and west.side == "Primary" else self.east
+
     def other(self, side: Side) -> Side:
         """The peer of a site."""
         return self.west if side is self.east else self.east
