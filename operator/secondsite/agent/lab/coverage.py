@@ -74,9 +74,9 @@ def require_disks(centre: DataCentre, machine: Machine, wished: Iterable[Slot]) 
                 f"VM {machine.name} has no disk at {place(slot)}",
                 remedy="Refresh the inventory, and name a disk that it has.",
             )
-        limit = disk_limit(disk)
-        if limit:
-            raise refusal(limit, f"The disk of VM {machine.name} at {place(slot)}")
+        unfit = disk_limit(disk)
+        if unfit:
+            raise refusal(unfit, f"The disk of VM {machine.name} at {place(slot)}")
         found[slot] = int(disk.size)
     _require_system_disk(machine, found)
     return found
