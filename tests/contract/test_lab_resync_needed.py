@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from secondsite.wire.agent import NO_FENCE
+from secondsite.wire.agent import Settings as SiteSettings
+from secondsite.wire.arguments import Failover
+from secondsite.wire.facts import Relation
 from secondsite.wire.operations import Verb
-from support.lab import running_pair, until
-from support.lab_centres import WEB, source_centre
+from support.lab import SETTINGS, running_pair, until
+from support.lab_centres import DB, WEB, source_centre
+
+HOUR = timedelta(hours=1)
 
 
 def small_log() -> dict[str, Any]:
@@ -78,3 +85,24 @@ async def test_row_19_a_log_that_fills_again_ends_the_resynchronization(tmp_path
         await pair.target.start()
         await pair.source.do(Verb.RESYNCHRONIZE, WEB)
         await until(lambda: pair.states() == ("Replicating", "Replicating"))
+
+
+async def test_a_failover_cancels_a_resynchronization_and_none_begins_by_itself(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    window = {"resynchronize_start": f"{now - HOUR:%H:%M}", "resynchronize_end": f"{now + HOUR:%H:%M}"}
+    async with running_pair(tmp_path) as pair:
+        await pair.protect(settings=SETTINGS.model_copy(update={"auto_resynchronize": True, **window}))
+        # Slow from here on: what is under way when the replica fails over has not ended.
+        await pair.source.driver.apply(SiteSettings(fence=NO_FENCE, bandwidth_limit_bytes_per_second=65536))
+        await pair.source.ask(ask="crash", vmID=WEB)
+        await until(lambda: pair.states() == ("Resynchronizing", "Resynchronizing"))
+        await pair.target.do(Verb.FAILOVER, WEB, Failover())
+        assert pair.target.driver.state(WEB) == "FailedOverWaitingCompletion"
+        await pair.source.driver.apply(SiteSettings(fence=NO_FENCE))
+        await until(lambda: pair.source.driver.state(WEB) == "WaitingForStartResynchronize")
+        before = len(pair.source.sink.history)
+        await pair.protect(DB, "db", disks=2)
+        await pair.more_cycles(3, DB)
+        said = [fact for id_, fact in pair.source.sink.history[before:] if id_ == WEB and isinstance(fact, Relation)]
+        assert {fact.state for fact in said} <= {"WaitingForStartResynchronize"}
+        assert pair.target.driver.state(WEB) == "FailedOverWaitingCompletion"
