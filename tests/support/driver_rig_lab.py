@@ -46,8 +46,8 @@ class LabSite(RigSite):
         self._process: subprocess.Popen[str] | None = None
         _enrol(self.data, vault, place.site)
 
-    def start(self) -> None:
-        """Returns when it answers."""
+    def launch(self) -> None:
+        """Begin to start it."""
         with self.file.with_suffix(".log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*_PROGRAM, "--data", str(self.data), "--site-file", str(self.file)],
@@ -56,6 +56,10 @@ class LabSite(RigSite):
                 text=True,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
             )
+
+    def wait(self) -> None:
+        """Returns when it answers."""
+        assert self._process is not None
         assert self._process.stdout is not None
         line = ""
         while not line.startswith("ready "):
@@ -100,8 +104,7 @@ class LabRig(Rig):
         self.source, self.target = self._east, self._west
 
     def start(self) -> None:
-        self._east.start()
-        self._west.start()
+        self.revive(self._east, self._west)
 
     def stop(self) -> None:
         self._east.kill()
@@ -113,7 +116,9 @@ class LabRig(Rig):
 
     def revive(self, *sites: RigSite) -> None:
         for site in sites:
-            self._lab(site).start()
+            self._lab(site).launch()
+        for site in sites:
+            self._lab(site).wait()
 
     @asynccontextmanager
     async def silent_endpoint(self) -> AsyncIterator[Endpoint]:
@@ -212,5 +217,5 @@ def _vm(number: int) -> dict[str, Any]:
         "storage": EAST.storage,
         "disks": disks,
         "adapters": [adapter],
-        "guest": {"seed": number, "writesPerSecond": 20, "services": [{"port": 80, "body": "welcome"}]},
+        "guest": {"seed": number, "writesPerSecond": 5, "services": [{"port": 80, "body": "welcome"}]},
     }

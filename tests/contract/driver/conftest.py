@@ -11,15 +11,23 @@ from support.driver_rig_vm import THERE, Member, associate, borrowed
 from support.driver_rigs import RIGS
 
 
-@pytest.fixture(scope="session", params=list(RIGS))
-def sites(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """Started once for all tests of a driver."""
-    rig = RIGS[request.param](tmp_path_factory.mktemp(request.param))
-    try:
-        rig.start()
-        yield rig
-    finally:
+@pytest.fixture(scope="session")
+def started() -> Iterator[dict[str, Rig]]:
+    """Rigs that run, by name. They stay up until the end: to start them again for each module would take longest."""
+    rigs: dict[str, Rig] = {}
+    yield rigs
+    for rig in rigs.values():
         rig.stop()
+
+
+@pytest.fixture(params=list(RIGS))
+def sites(request: pytest.FixtureRequest, started: dict[str, Rig], tmp_path_factory: pytest.TempPathFactory) -> Rig:
+    """Two sites of a driver."""
+    name = request.param
+    if name not in started:
+        started[name] = RIGS[name](tmp_path_factory.mktemp(name))
+        started[name].start()
+    return started[name]
 
 
 @pytest.fixture
