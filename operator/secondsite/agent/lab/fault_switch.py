@@ -158,6 +158,7 @@ class FaultSwitch:
                 self._held = ExitStack()
                 for primary in self._primaries(""):
                     self._held.enter_context(primary.quiet())
+            if on:
                 return
             back = not on and self._held is not None
             self._release()
