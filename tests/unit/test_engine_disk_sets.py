@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from secondsite.agent.lab.engine import EngineError, MapNotTrusted, PeerRefused, change_disks, fail_over
+from secondsite.agent.lab.engine import (
+    EngineError,
+    MapNotTrusted,
+    PeerRefused,
+    change_disks,
+    fail_over,
+    prepare_promotion,
+    promote,
+)
 from secondsite.agent.lab.engine.check import fsck
 from secondsite.agent.lab.engine.primary import disk_sets
 from secondsite.agent.lab.engine.replica.catalogue import Committed, Event
@@ -224,3 +232,19 @@ def test_a_map_lost_after_a_change_is_made_again_by_a_comparison(pair: Pair) -> 
     result = pair.cycle()
     assert result.blocks == 20
     assert points(pair) == before | {result.cycle: images(pair)}
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_promotion_takes_the_disks_of_its_point_and_leaves_nothing_behind(pair: Pair, older: bool) -> None:
+    (old,) = points(pair)
+    choose(pair, "a")
+    pair.disks["a"].write(0, pattern(11))
+    new = pair.cycle().cycle
+    point = old if older else new
+    truth = points(pair)[point]
+    fail_over(pair.target, point, "clone", 2).close()
+    prepare_promotion(pair.target)
+    paths = {name: pair.folder / f"promoted-{name}.raw" for name in truth}
+    promote(pair.target, pair.folder / "tracking", paths, prepared=True)
+    assert {name: path.read_bytes() for name, path in paths.items()} == truth
+    assert not (pair.folder / "target" / "disks").exists()
