@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -116,6 +116,23 @@ async def test_seconds_outside_the_target_are_counted_where_points_arrive(pair: 
     assert 2 <= told <= 10
     await pair.target.restart()
     assert outside(pair.target) >= told
+
+
+async def test_a_point_that_a_killed_agent_did_not_note_is_taken_up_at_its_next_start(pair: LabPair) -> None:
+    await pair.protect()
+    await pair.more_cycles()
+    await pair.source.driver.stop()
+    noted = pair.target.driver._at.estate.halves
+    half = noted.get(WEB)
+    assert half is not None
+    assert half.rpo_source_time is not None
+    noted.update(WEB, rpo_source_time=half.rpo_source_time - timedelta(seconds=1))
+    await pair.target.restart()
+    after = pair.target.driver._at.estate.halves.get(WEB)
+    assert after is not None
+    newest = pair.target.relation().newest_point
+    assert newest is not None
+    assert after.rpo_source_time == newest.source_time == half.rpo_source_time
 
 
 async def _passed(time: datetime) -> None:
