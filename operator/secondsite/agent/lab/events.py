@@ -79,7 +79,11 @@ class Guard(StrEnum):
 
 
 class Effect(StrEnum):
-    """What a transition does beside changing the state; the code that carries it out asks the row for it."""
+    """What a transition does beside changing the state.
+
+    Code asks the row for those that can be left out (TRACKING_STOPS, POINTS_DELETED); the others are what the engine's
+    step for that transition is, and stand here for the reader and for docs/hyper-v-replica.md.
+    """
 
     TRACKING_BEGINS = "changes are tracked from here on"
     TRACKING_STOPS = "changes are not tracked any more, and nothing is sent"
