@@ -59,6 +59,11 @@ async def _checked(moving: MovingPair, runs: LabSite, written: int) -> None:
     assert (await moving.newest_point(moving.other(runs)))["identical"]
 
 
+async def _learned(primary: LabSite) -> None:
+    """That the other side was failed over."""
+    await until(lambda: primary.driver.state(WEB) == "Error")
+
+
 async def test_a_planned_move_survives_a_death_after_any_word(
     moving: MovingPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,7 +98,7 @@ async def test_an_unplanned_failover_and_the_way_back_survive_deaths(
         await course.do(Verb.COMMIT_FAILOVER, target)
         await course.do(Verb.START_VM, target)
         written = await moving.writes_on(target)
-        await until(lambda primary=primary: primary.driver.state(WEB) == "Error")  # type: ignore[misc]
+        await _learned(primary)
         await primary.do(Verb.STOP_VM, WEB)
         await course.do(Verb.DEMOTE_TO_REPLICA, primary, moving.demote_arguments(primary))
         await course.do(Verb.REVERSE_REPLICATION, target, moving.reverse_arguments(target))

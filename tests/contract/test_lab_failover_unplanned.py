@@ -168,8 +168,10 @@ async def test_rows_30_to_32_the_old_primary_returns_with_only_what_differs(larg
     await large.west.do(Verb.REVERSE_REPLICATION, WEB, large.reverse_arguments(large.west))
     assert large.states() == ("WaitingForInitialReplication", "ReadyForInitialReplication")
     assert large.modes() == ("Replica", "Primary")
+    wire = large.count_sent(large.west)
     await large.west.do(Verb.START_INITIAL_REPLICATION, WEB)
     await until(lambda: large.states() == ("Replicating", "Replicating"))
+    assert 0 < wire.sent < 12 * 2**20
     # Both sides' writes, and not the content that neither has touched since.
     assert 0 < (large.west.relation().initial_total_bytes or 0) < 12 * 2**20 < (first or 0)
     await large.caught_up(large.west, await large.writes_on(large.west))
@@ -207,8 +209,10 @@ async def test_row_32_the_disks_are_compared_where_the_old_primary_does_not_know
     await large.east.do(Verb.STOP_VM, WEB)
     await large.east.do(Verb.DEMOTE_TO_REPLICA, WEB, large.demote_arguments(large.east))
     await large.west.do(Verb.REVERSE_REPLICATION, WEB, large.reverse_arguments(large.west))
+    wire = large.count_sent(large.west)
     await large.west.do(Verb.START_INITIAL_REPLICATION, WEB)
     await until(lambda: large.states() == ("Replicating", "Replicating"))
+    assert 0 < wire.sent < 12 * 2**20
     # Both sides' writes, and not the content that neither has touched since.
     assert 0 < (large.west.relation().initial_total_bytes or 0) < 12 * 2**20 < (first or 0)
     await large.caught_up(large.west, await large.writes_on(large.west))

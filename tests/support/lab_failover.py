@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from secondsite.agent.lab.engine import TokenBucket
 from secondsite.wire.agent import NO_FENCE
 from secondsite.wire.arguments import DemoteToReplica, Endpoint, Failover, ReverseReplication
 from secondsite.wire.facts import Relation
@@ -21,6 +23,19 @@ BACK = "recovery-production"
 # A cycle begins every quarter of a second.
 HURRY = 120.0
 _CLOUDS = {"east": "Production", "west": "Recovery"}
+
+
+class CountingBucket(TokenBucket):
+    """No limit, but every piece that is sent goes through it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = 0
+
+    def take(self, count: int, stop: threading.Event) -> None:
+        """As any bucket."""
+        self.sent += count
+        super().take(count, stop)
 
 
 class MovingPair:
@@ -144,6 +159,13 @@ class MovingPair:
             return bool(points) and int(points[-1]["sequence"]) >= sequence
 
         await eventually(held)
+
+    def count_sent(self, site: LabSite) -> CountingBucket:
+        """How many bytes a site sends over the wire from now on."""
+        opened = site.driver._site
+        assert opened is not None
+        opened.estate.bucket = bucket = CountingBucket()
+        return bucket
 
     def relation(self, site: LabSite, vm_id: str = WEB) -> Relation:
         return site.relation(vm_id)
