@@ -144,6 +144,9 @@ async def test_row_15_the_replica_resynchronizes_too_and_takes_no_test(pair: Lab
     await hold(pair)
     await pair.source.do(Verb.RESYNCHRONIZE, WEB)
     await until(lambda: pair.states() == ("Resynchronizing", "Resynchronizing"))
+    fact = pair.source.relation()
+    assert fact.resynchronize_percent in range(101)
+    assert (fact.health, fact.pending_bytes) == ("Critical", None)
     with pytest.raises(Refusal) as refused:
         await pair.target.do(Verb.START_TEST_FAILOVER, WEB, StartTestFailover(owner="rehearsal"))
     assert refused.value.code is Code.STATE_CONFLICT
