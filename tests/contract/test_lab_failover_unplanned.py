@@ -157,7 +157,7 @@ async def _parted(moving: MovingPair) -> tuple[int, int]:
 async def test_rows_30_to_32_the_old_primary_returns_with_only_what_differs(large: MovingPair) -> None:
     await _parted(large)
     first = large.east.relation().initial_total_bytes
-    with pytest.raises(Refusal):
+    with pytest.raises(Refusal, match="demote it to a replica"):
         await large.west.do(Verb.REVERSE_REPLICATION, WEB, large.reverse_arguments(large.west))
     assert large.states() == ("Error", "FailedOverWaitingCompletion")
     await large.east.do(Verb.DEMOTE_TO_REPLICA, WEB, large.demote_arguments(large.east))

@@ -14,6 +14,7 @@ from secondsite.agent.lab.replica import ReplicaStore
 from secondsite.agent.lab.report import Reporter
 from secondsite.agent.lab.reversal_peer import Reversal, Reversed
 from secondsite.agent.lab.state import Association, Changeover, Half, Replica
+from secondsite.agent.lab.table import find
 from secondsite.wire.problems import Code, Refusal
 
 
@@ -94,7 +95,7 @@ class Roles:
                 planned = half.state != "WaitingForInitialReplication" and half.generation == message.generation
                 if planned or half.state == "WaitingForInitialReplication":
                     return Reversed(planned=planned, generation=half.generation)
-            self._estate.halves.require(vm_id, half.vm_name, Event.PEER_REVERSED)
+            self._require_prepared(half)
             if not message.look:
                 generation = max(message.generation, half.generation + 1)
                 change = Changeover(
@@ -160,6 +161,14 @@ class Roles:
             why = self._estate.replicas.unreadable.get(half.vm_id, "it has no files")
             raise Refusal(Code.STATE_CONFLICT, f"The replica of {half.vm_name} cannot be opened: {why}")
         return store
+
+    def _require_prepared(self, half: Half) -> None:
+        if find(half.side, half.state, Event.PEER_REVERSED, half.look) is None:
+            raise Refusal(
+                Code.STATE_CONFLICT,
+                f"{half.vm_name} is {half.state} at {self._estate.context.site}, and not prepared for a failover",
+                remedy="Shut it down there and demote it to a replica, then reverse; what it wrote alone is given up.",
+            )
 
     def _half_of(self, site: str, vm_id: str) -> Half:
         half = self._estate.halves.get(vm_id)
