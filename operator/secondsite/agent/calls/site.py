@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from datetime import UTC, datetime
 
 import msgspec
 from aiohttp import web
@@ -21,7 +20,8 @@ async def get_agent(request: web.Request) -> web.Response:
 
 
 async def get_checks(request: web.Request) -> web.Response:
-    agent, now = request.app[http.AGENT], datetime.now(UTC)
+    agent = request.app[http.AGENT]
+    now = agent.driver.now()
     newest = await agent.operations.newest_end()
     own = await asyncio.to_thread(checks.of_agent, agent.data, agent.identity.identity.peer, newest, now)
     return http.reply(Checks(time=now, checks=[*own, *await agent.require_driver().checks()]))

@@ -71,11 +71,11 @@ class Faults:
         return min(rates, default=None)
 
     def on(self, fault: Fault, vm_id: str = "") -> ActiveFault | None:
-        """The fault as it is on for this VM, or for the whole site; None where it is not."""
+        """The fault as it is on for this VM, else for the whole site; None where it is not."""
         if not self._on:
             return None
         with self._lock:
-            for key in {_key(fault, vm_id), _key(fault, "")}:
+            for key in (_key(fault, vm_id), _key(fault, "")):
                 found = self._on.get(key)
                 if found and not self._over(found):
                     return found
