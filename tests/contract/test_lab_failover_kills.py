@@ -133,3 +133,19 @@ async def test_row_29_an_engine_that_stops_half_way_is_finished_at_the_next_star
     assert moving.states() == ("Replicating", "Replicating")
     assert moving.shown(moving.west) == ("Production", "Running")
     await _checked(moving, moving.west, written)
+
+
+@pytest.mark.parametrize("word", [1, 2, 3, 4])
+async def test_row_33_the_end_of_a_failed_over_replica_survives_a_death(
+    moving: MovingPair, monkeypatch: pytest.MonkeyPatch, word: int
+) -> None:
+    await moving.pair.protect()
+    await moving.unplanned(moving.west)
+    written = await moving.writes_on(moving.west)
+    course = Course(moving, word, monkeypatch)
+    await course.do(Verb.DISABLE_REPLICATION, moving.west)
+    assert course.deaths == 1
+    assert moving.west.driver.state(WEB) == "Disabled"
+    assert moving.shown(moving.west) == ("Production", "Running")
+    assert await moving.writes_on(moving.west) > written
+    assert (await moving.live(moving.west))["identical"]
