@@ -9,6 +9,8 @@ from bench.agents import Agents, agents
 from bench.contest import Contest, Opened, Timing, measure
 from bench.machine import Quiet
 from bench.peers import missing
+from bench.quiet import RELATIONS
+from bench.quiet import measure as measure_quiet
 from bench.results import LIMIT, MEMORY, Results
 from bench.world import World
 from secondsite.wire.peer import HashBasis
@@ -24,6 +26,7 @@ class Program:
     runs: int
     quiet: Quiet
     say: Say
+    relations: int = RELATIONS
     results: Results = field(default_factory=Results)
 
     def copies(self) -> None:
@@ -61,6 +64,15 @@ class Program:
             self.say(f"  limited to {rate / 1e6:g} MB/s: {share * rate / 1e6:.2f} MB/s on the wire")
             error = abs(share - 1) * 100
             self.results.figures[LIMIT] = max(error, self.results.figures.get(LIMIT, 0.0))
+
+    def quiet_relations(self) -> None:
+        """Very many relations without anything to send."""
+        found = measure_quiet(self.world.folder, self.relations, self.say)
+        if found.relations >= RELATIONS:
+            self.results.figures |= found.figures()
+        self.results.quiet = list(found.lines())
+        for line in self.results.quiet:
+            self.say(f"  {line}")
 
     @contextlib.contextmanager
     def _pair(self, *, tls: bool = False) -> Iterator[Agents]:
