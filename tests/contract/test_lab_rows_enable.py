@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from secondsite.wire.agent import NO_FENCE
 from secondsite.wire.agent import Settings as SiteSettings
-from secondsite.wire.arguments import AdapterPlan, ConfigureReplica, StopTestFailover
+from secondsite.wire.arguments import AdapterPlan, ConfigureReplica, StartInitialReplication, StopTestFailover
 from secondsite.wire.facts import Relation
 from secondsite.wire.inventory import VM, Site
 from secondsite.wire.operations import Verb
@@ -112,6 +113,17 @@ async def test_row_02_a_start_begins_to_track_and_to_copy(tmp_path: Path) -> Non
         assert pair.states() == (IR, WAITING)
         assert (await refusal(pair, Verb.START_INITIAL_REPLICATION)).code is Code.STATE_CONFLICT
         await pair.source.driver.apply(SiteSettings(fence=NO_FENCE))
+
+
+async def test_row_03_a_start_whose_time_came_during_a_restart_was_carried_out(pair: LabPair) -> None:
+    """The agent was killed before it told of the start's success, and back after its time."""
+    await make_ready(pair)
+    told = StartInitialReplication(start_time=datetime.now(UTC) + timedelta(seconds=0.2))
+    await pair.source.do(Verb.START_INITIAL_REPLICATION, WEB, told)
+    assert await pair.source.do(Verb.START_INITIAL_REPLICATION, WEB, told, resumed=True) == {}
+    await until(lambda: pair.states() == ("Replicating", "Replicating"))
+    assert await pair.source.do(Verb.START_INITIAL_REPLICATION, WEB, told, resumed=True) == {}
+    assert pair.states() == ("Replicating", "Replicating")
 
 
 async def test_row_05_the_last_byte_of_the_copy_is_the_first_point(pair: LabPair) -> None:

@@ -15,7 +15,7 @@ from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.replica import ReplicaStore
 from secondsite.agent.lab.results import Handlers, Result
-from secondsite.agent.lab.source_verbs import SourceVerbs
+from secondsite.agent.lab.source_verbs import BEGUN, SourceVerbs
 from secondsite.agent.lab.state import Half
 from secondsite.wire import arguments
 from secondsite.wire.operations import Verb
@@ -53,6 +53,8 @@ class MediaVerbs:
                 self._estate.halves.update(command.vm_id, media="", initial_start_time=None)
             return self._source.start_initial(command)
         half = self._require(command.vm_id, Event.START_INITIAL_LATER)
+        if command.resumed and (half.initial_start_time == wish.start_time or half.state in BEGUN):
+            return {}
         near = triggers.within_a_week(wish.start_time, self._estate.clock.now())
         self._estate.halves.require(half.vm_id, half.vm_name, Event.START_INITIAL_LATER, within_a_week=near)
         self._track(half)

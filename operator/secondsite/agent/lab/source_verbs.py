@@ -14,8 +14,14 @@ from secondsite.agent.lab.primary import Primary
 from secondsite.agent.lab.results import Handlers, Result, replication
 from secondsite.agent.lab.state import Half, Replica
 from secondsite.wire import arguments
+from secondsite.wire.facts import State
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
+
+# What becomes by itself of a copy that began; a resumed start finds that it was carried out.
+BEGUN: frozenset[State] = frozenset(
+    {"InitialReplicationInProgress", "Replicating", "Error", "WaitingForStartResynchronize"}
+)
 
 
 class SourceVerbs:
@@ -84,7 +90,7 @@ class SourceVerbs:
     def start_initial(self, command: Command) -> Result:
         """Start-VMInitialReplication: tracking begins, then the copy; the thread of the relation goes on with it."""
         half = self._half(command.vm_id, Event.START_INITIAL)
-        if command.resumed and half.state in ("InitialReplicationInProgress", "Replicating"):
+        if command.resumed and half.state in BEGUN:
             return {}
         self._estate.halves.require(half.vm_id, half.vm_name, Event.START_INITIAL)
         primary = self._primary(half)
