@@ -111,40 +111,93 @@ def _at_the_limit(seconds: float | None, limit: float) -> bool:
     return seconds is not None and seconds >= limit
 
 
-# What each breaks, and how.
-MUTANTS: dict[str, Put] = {
-    "guard dropped: a primary is prepared while its VM runs": rows(
-        _is(23, Event.PREPARE_FAILOVER, "Primary"), _with(guard=Guard.NONE)
+# What each breaks, how, and with which way the stories begin that are to find it (none: with any).
+MUTANTS: dict[str, tuple[Put, str | None]] = {
+    "guard dropped: a primary is prepared while its VM runs": (
+        rows(_is(23, Event.PREPARE_FAILOVER, "Primary"), _with(guard=Guard.NONE)),
+        "a failover without preparation",
     ),
-    "guard dropped: a second test VM is allowed": rows(_is(21, Event.START_TEST, "Replica"), _with(guard=Guard.NONE)),
-    "guard dropped: a VM that runs is made a replica": rows(_is(30, Event.DEMOTE, "Primary"), _with(guard=Guard.NONE)),
-    "wrong state after: a suspended primary goes on": rows(_is(11, Event.SUSPEND, "Primary"), _with(after=None)),
-    "wrong state after: a failover is over before it is committed": rows(
-        _is(25, Event.FAILOVER_DONE, "Replica"), _with(after="FailedOver")
+    "guard dropped: a second test VM is allowed": (
+        rows(_is(21, Event.START_TEST, "Replica"), _with(guard=Guard.NONE)),
+        "a rehearsal, and another",
     ),
-    "effect lost: what needs a resynchronization is tracked on": rows(
-        lambda row: row.event is Event.RESYNC_NEEDED, _with(effects=frozenset())
+    "guard dropped: a VM that runs is made a replica": (
+        rows(_is(30, Event.DEMOTE, "Primary"), _with(guard=Guard.NONE)),
+        "an unplanned failover and the way back",
     ),
-    "effect lost: points from before a resynchronization stay": rows(
-        _is(18, Event.RESYNC_DONE, "Replica"), _with(effects=frozenset())
+    "wrong state after: a suspended primary goes on": (
+        rows(_is(11, Event.SUSPEND, "Primary"), _with(after=None)),
+        "a suspension of the source",
     ),
-    "side not changed: a demoted primary stays one": rows(_is(30, Event.DEMOTE, "Primary"), _with(becomes=None)),
-    "row missing: a suspended primary cannot be resumed": rows(_is(13, Event.RESUME, "Primary"), lambda _: None),
-    "row missing: a cycle that failed for good is no error": rows(
-        _is(10, Event.CYCLE_REFUSED, "Primary"), lambda _: None
+    "wrong state after: a failover is over before it is committed": (
+        rows(_is(25, Event.FAILOVER_DONE, "Replica"), _with(after="FailedOver")),
+        "a failover that is called off",
     ),
-    "row too many: a prepared primary may be started": rows(
-        lambda row: row.number == 48 and row.event is Event.START_VM and row.side == "Primary",
-        lambda row: dataclasses.replace(row, before=row.before | {"PreparedForFailover"}),
+    "effect lost: what needs a resynchronization is tracked on": (
+        rows(lambda row: row.event is Event.RESYNC_NEEDED, _with(effects=frozenset())),
+        "DiskTouchedOffline",
     ),
-    "threshold off: behind by exactly an hour is behind": _instead(health, "_over", _at_the_limit),
-    "Warning for Critical: an error is no alarm": _after(health, "judge", _always_normal_when_paused),
-    "reason lost: nobody is told of a suspension": _without(Reason.PAUSED),
-    "reason lost: an error without a word": _after(cycles, "failed", _forgetful),
-    "counters are never reset": _after(counters, "current", _boundless),
-    "a failed cycle is not missed": _missed_uncounted,
-    "tried again at once": _after(cycles, "failed", _no_delay),
-    "retention off by one": _longer,
-    "RPO not split at midnight": _after(rpo, "_outside", _unsplit),
-    "effect lost: the last delta is not sent": _instead(returning, "deliver_last", lambda _: None),
+    "effect lost: points from before a resynchronization stay": (
+        rows(_is(18, Event.RESYNC_DONE, "Replica"), _with(effects=frozenset())),
+        "a forced resynchronization",
+    ),
+    "side not changed: a demoted primary stays one": (
+        rows(_is(30, Event.DEMOTE, "Primary"), _with(becomes=None)),
+        "an unplanned failover and the way back",
+    ),
+    "row missing: a suspended primary cannot be resumed": (
+        rows(_is(13, Event.RESUME, "Primary"), lambda _: None),
+        None,
+    ),
+    "row missing: a cycle that failed for good is no error": (
+        rows(_is(10, Event.CYCLE_REFUSED, "Primary"), lambda _: None),
+        "AuthorizationRevoked",
+    ),
+    "row too many: a prepared primary may be started": (
+        rows(
+            lambda row: row.number == 48 and row.event is Event.START_VM and row.side == "Primary",
+            lambda row: dataclasses.replace(row, before=row.before | {"PreparedForFailover"}),
+        ),
+        "a prepared VM that people want to start",
+    ),
+    "threshold off: behind by exactly an hour is behind": (
+        _instead(health, "_over", _at_the_limit),
+        "LinkDown",
+    ),
+    "Warning for Critical: an error is no alarm": (
+        _after(health, "judge", _always_normal_when_paused),
+        "AuthorizationRevoked",
+    ),
+    "reason lost: nobody is told of a suspension": (
+        _without(Reason.PAUSED),
+        "a suspension of the source",
+    ),
+    "reason lost: an error without a word": (
+        _after(cycles, "failed", _forgetful),
+        None,
+    ),
+    "counters are never reset": (
+        _after(counters, "current", _boundless),
+        None,
+    ),
+    "a failed cycle is not missed": (
+        _missed_uncounted,
+        None,
+    ),
+    "tried again at once": (
+        _after(cycles, "failed", _no_delay),
+        None,
+    ),
+    "retention off by one": (
+        _longer,
+        None,
+    ),
+    "RPO not split at midnight": (
+        _after(rpo, "_outside", _unsplit),
+        None,
+    ),
+    "effect lost: the last delta is not sent": (
+        _instead(returning, "deliver_last", lambda _: None),
+        "a planned failover and the way back",
+    ),
 }

@@ -17,6 +17,7 @@ from secondsite.errors import SecondsiteError
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Refusal
 from support.lab_world import checks, person
+from support.lab_world.centres import BETTER
 from support.lab_world.commands import message
 from support.lab_world.journeys import JOURNEYS
 from support.lab_world.side import Side
@@ -37,6 +38,8 @@ class Story(RuleBasedStateMachine):
 
     capabilities: ClassVar[Sequence[str]] = ()
     converges: ClassVar[bool] = True
+    first: ClassVar[str | None] = None
+    """The way, or the fault and an hour of it, that every story begins with; None: any way, or none."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,11 +53,18 @@ class Story(RuleBasedStateMachine):
         halves = " | ".join(checks.described(side.half) if side.up else "dead" for side in self.world.sides)
         note(f"{line}  [{halves}]")
 
-    @initialize(protected=st.sampled_from((True, True, True, False)))
-    def begin(self, protected: bool) -> None:
-        if protected:
+    @initialize(protected=st.sampled_from((True, True, True, False)), first=st.sampled_from((None, *JOURNEYS)))
+    def begin(self, protected: bool, first: str | None) -> None:
+        if protected or self.first:
             person.protect(self.world)
         self.tell("a VM is protected" if protected else "nothing is replicated yet")
+        first = self.first or first
+        if first in JOURNEYS:
+            self._go(first, len(JOURNEYS[first]), pause=False)
+        elif first:
+            for side in self.world.sides:
+                self.tell(f"{first} is on at {side.name}: {_switched(side, first, on=True)}")
+            self.world.wait(3600)
 
     @rule(count=st.integers(1, 4))
     def guest_writes(self, count: int) -> None:
@@ -83,15 +93,7 @@ class Story(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(tuple(JOURNEYS)), steps=st.integers(1, 7), pause=st.booleans())
     def journey(self, name: str, steps: int, pause: bool) -> None:
-        source, target = self.world.source, self.world.other(self.world.source)
-        for where, verb, told in JOURNEYS[name][:steps]:
-            side = source if where == "source" else target
-            if side.up:
-                outcome = self.verbs.perform(side, verb, told)
-                self.tell(f"{name}: {side.name} is told {verb.value}: {_said(outcome)}")
-                self.all_holds()
-            if pause:
-                self.world.wait(900)
+        self._go(name, steps, pause=pause)
 
     @rule(name=SIDES, verb=st.sampled_from(VERBS), acts=st.integers(0, 12))
     def killed_in_a_verb(self, name: str, verb: Verb, acts: int) -> None:
@@ -175,12 +177,29 @@ class Story(RuleBasedStateMachine):
         if self.converges and sys.exc_info()[0] is None:
             person.mend(self.world, note)
 
+    def _go(self, name: str, steps: int, *, pause: bool) -> None:
+        source, target = self.world.source, self.world.other(self.world.source)
+        for where, verb, told in JOURNEYS[name][:steps]:
+            side = source if where == "source" else target
+            if side.up:
+                outcome = self.verbs.perform(side, verb, told)
+                self.tell(f"{name}: {side.name} is told {verb.value}: {_said(outcome)}")
+                self.all_holds()
+            if pause:
+                self.world.wait(900)
+
     def _side(self, name: str) -> Side:
         return self.world.east if name == "east" else self.world.west
 
     def _do(self, side: Side, verb: Verb) -> None:
         outcome = self.verbs.perform(side, verb)
         self.tell(f"{side.name} is told {verb.value}: {_said(outcome)}")
+
+
+class BetterStory(Story):
+    """The same where both sites can do what Hyper-V cannot."""
+
+    capabilities = BETTER
 
 
 def _switched(side: Side, fault: str, *, on: bool) -> str:
