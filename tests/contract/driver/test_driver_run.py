@@ -10,7 +10,7 @@ from secondsite.wire.problems import Code
 from support.driver_rig import Rig
 from support.driver_rig_acts import act, refusal
 from support.driver_rig_site import FENCE, key_of, until, wish
-from support.driver_rig_vm import CALM, QUICK, Member
+from support.driver_rig_vm import CALM, QUICK, Member, borrowed
 
 
 async def test_suspend_and_resume(vm: Member) -> None:
@@ -139,3 +139,33 @@ async def test_a_half_that_is_left_alone_finds_out(vm: Member) -> None:
     await vm.protect()
     await vm.do(vm.rig.target, Verb.DISABLE_REPLICATION)
     await vm.reach("Error", "Disabled")
+
+
+async def test_a_link_that_is_cut_stops_nothing_for_good(vm: Member) -> None:
+    """Replication is tried again until it gets through; what needs the peer says that it cannot be reached."""
+    source, target = vm.rig.sites
+    vm.settings = QUICK
+    await vm.protect()
+    async with borrowed(vm.rig) as other:
+        await other.prepare()
+        vm.rig.cut()
+        try:
+            assert await refusal(other, source, Verb.ENABLE_REPLICATION) == Code.PEER_UNREACHABLE
+            assert await other.states() == ("Disabled", "Disabled")
+
+            async def told() -> bool:
+                return "cannot-deliver" in (await vm.half(source)).health_reasons
+
+            await until(told, vm.rig.patience, "word of what cannot be delivered")
+            assert await vm.states() == ("Replicating", "Replicating")
+            assert (await vm.half(source)).health == "Critical"
+        finally:
+            vm.rig.mend()
+        cycles = (await vm.half(target)).cycles
+
+        async def goes_on() -> bool:
+            healed = "cannot-deliver" not in (await vm.half(source)).health_reasons
+            return healed and (await vm.half(target)).cycles > cycles
+
+        await until(goes_on, vm.rig.patience, "the next cycle")
+        await other.do(source, Verb.ENABLE_REPLICATION)
