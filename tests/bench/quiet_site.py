@@ -33,7 +33,7 @@ R = TypeVar("R")
 
 DISK_BYTES = 8 << 20
 VMS_PER_HOST = 50
-_AT_ONCE = 8
+_AT_ONCE = 16
 _DEADLINE = timedelta(seconds=600)
 
 

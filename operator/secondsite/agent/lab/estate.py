@@ -96,17 +96,15 @@ class Estate:
         self.changes.finish()
         self.repopulate()
         stuck = self.changes.stuck
-        for machine in self.centre.vms:
-            if machine.id not in stuck:
-                self.guests[machine.id] = self._guest(machine)
-        for replica in self.documents.all(Replica).values():
-            if replica.disks and replica.vm_id not in stuck:
-                self.replicas.try_open(replica.vm_id)
+        each = self.machinery.each
+        guests = each(self._guest, [machine for machine in self.centre.vms if machine.id not in stuck])
+        self.guests |= {guest.machine.id: guest for guest in guests}
+        kept = [replica.vm_id for replica in self.documents.all(Replica).values() if replica.disks]
+        each(self.replicas.try_open, [vm_id for vm_id in kept if vm_id not in stuck])
         primaries = [half for half in self.halves.all() if half.side == "Primary"]
         self._forget_tracking_but({half.vm_id for half in primaries} | stuck)
-        for half in primaries:
-            if half.vm_id not in stuck:
-                self._try(half.vm_id, self.open_primary, half)
+        mine = [half for half in primaries if half.vm_id not in stuck]
+        each(lambda half: self._try(half.vm_id, self._make_primary, half), mine)
         self.recovered.open()
         for guest in self.guests.values():
             guest.start()
@@ -118,8 +116,7 @@ class Estate:
         for guest in self.guests.values():
             guest.stop()
         self.recovered.close()
-        for primary in list(self.primaries.values()):
-            primary.close()
+        self.machinery.each(Primary.close, list(self.primaries.values()))
         self.replicas.close()
         self.rounds.close()
         for link in self._links.values():
@@ -132,22 +129,19 @@ class Estate:
         """The primary's side of a half; it goes on with what it was doing."""
         with self._lock:
             if half.vm_id not in self.primaries:
-                guest = self.guests.get(half.vm_id)
-                if guest is None:
-                    raise EngineError(f"VM {half.vm_name} is replicated, but not in {self.path.name} any more")
-                disks = {slot_id(slot): guest.disks[slot_id(slot)] for slot in half.disks}
-                root = self._tracking(half.vm_id)
-                self.primaries[half.vm_id] = Primary(
-                    half.vm_id,
-                    root,
-                    disks,
-                    self.halves,
-                    self._works,
-                    self.client,
-                    functools.partial(at_rest, self.faults, guest),
-                    guest.machine.host,
-                )
+                self._make_primary(half)
             return self.primaries[half.vm_id]
+
+    def _make_primary(self, half: Half) -> None:
+        guest = self.guests.get(half.vm_id)
+        if guest is None:
+            raise EngineError(f"VM {half.vm_name} is replicated, but not in {self.path.name} any more")
+        disks = {slot_id(slot): guest.disks[slot_id(slot)] for slot in half.disks}
+        quiesce = functools.partial(at_rest, self.faults, guest)
+        root, host = self._tracking(half.vm_id), guest.machine.host
+        self.primaries[half.vm_id] = Primary(
+            half.vm_id, root, disks, self.halves, self._works, self.client, quiesce, host
+        )
 
     def close_primary(self, vm_id: str) -> None:
         """The relation is over: tracking is forgotten."""

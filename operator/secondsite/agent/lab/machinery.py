@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import ssl
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from secondsite.agent.lab import datacentre, engine
 from secondsite.agent.lab.clock import utc_now
@@ -35,6 +36,9 @@ from secondsite.agent.lab.rounds import Rounds, ThreadedRounds
 from secondsite.agent.lab.socket import Answer, LabSocket
 from secondsite.agent.lab.state import Documents
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 Committed = Callable[[RecoveryPoint], None]
 Stores = Callable[[str], TargetStore | PromotedAway | None]
 
@@ -51,6 +55,11 @@ class Runner(Protocol):
 
     def join(self) -> None:
         """Wait for its end."""
+
+
+# Fewer than these are done one after the other.
+_FEW = 64
+_AT_ONCE = 16
 
 
 class Machinery:
@@ -75,6 +84,13 @@ class Machinery:
     def socket(self, folder: Path, answer: Answer) -> LabSocket:
         """Where people ask for the truth."""
         return LabSocket(folder, answer)
+
+    def each(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        """What `work` makes of all, in their order; some at a time where there are many: they wait for the disk."""
+        if len(items) < _FEW:
+            return [work(item) for item in items]
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="each") as pool:
+            return list(pool.map(work, items))
 
     def rounds(self, places: int) -> Rounds:
         """What gives relations their turns; `places` of one host at a time."""

@@ -44,19 +44,20 @@ class Replicas:
         """The replica of a VM, made where there is none."""
         with self._lock:
             if vm_id not in self._stores:
-                self._stores[vm_id] = ReplicaStore(
-                    vm_id,
-                    self.folder(vm_id),
-                    self._halves,
-                    self._works,
-                    keep_every_cycle=self._keep_every_cycle,
-                )
+                self._stores[vm_id] = self._make(vm_id)
             return self._stores[vm_id]
 
+    def _make(self, vm_id: str) -> ReplicaStore:
+        keep = self._keep_every_cycle
+        return ReplicaStore(vm_id, self.folder(vm_id), self._halves, self._works, keep_every_cycle=keep)
+
     def try_open(self, vm_id: str) -> None:
-        """Open it, or remember why it cannot be: one that is damaged must not take the others with it."""
+        """At the start, when nobody else asks for it: open it, or remember why it cannot be.
+
+        One that is damaged must not take the others with it.
+        """
         try:
-            self.open(vm_id)
+            self._stores[vm_id] = self._make(vm_id)
         except (EngineError, OSError) as error:
             _log.exception("a replica cannot be opened", vm=vm_id)
             self.unreadable[vm_id] = str(error)
