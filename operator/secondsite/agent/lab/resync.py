@@ -37,7 +37,8 @@ def crashed(half: Half, source: ReplicationSource, halves: Halves, works: Works)
     look = dataclasses.replace(half.look, may_scan=may_scan)
     row = find(half.side, half.state, Event.HOST_CRASHED, look)
     if row is not None:
-        why = "" if row.after is None else triggers.Trigger.HOST_CRASHED.value
+        # Where the state stays, what was wrong before is wrong still.
+        why = half.failure if row.after is None else triggers.Trigger.HOST_CRASHED.value
         halves.step(half.vm_id, Event.HOST_CRASHED, {"may_scan": may_scan}, failure=why, retry_time=None)
     elif half.state == "Resynchronizing":
         # What was compared before it says nothing any more: the comparison begins anew, by itself.
