@@ -211,3 +211,15 @@ def test_every_point_is_the_disks_at_its_time(
         for found in pair.target.points():
             for name, content in truth[found.id].items():
                 assert pair.target.read_point(found.id, name, 0, SIZES[name]) == content
+
+
+def test_kept_points_are_told_apart_by_when_they_were_made(pair: QuietPair) -> None:
+    """The first stood for almost as late a time as the second was made at: it is an hour older all the same."""
+    first = pair.cycle().cycle
+    for _ in range(HOUR // INTERVAL - 1):
+        pair.later()
+    second = pair.later()
+    pair.disks["data"].write(BLOCK, pattern(2))
+    third = pair.later()
+    assert pair.target.apply_retention(pair.clock.now, HOUR, 24 * HOUR) == []
+    assert [point.id for point in pair.target.points()] == [first, second, third]
