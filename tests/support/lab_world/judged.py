@@ -43,6 +43,8 @@ def health_is_right(side: Side) -> None:
     assert (fact.health == "Normal") == (not reasons), f"{where}: {fact.health} for {reasons}"
     if half.side == "Primary" and half.state == "Error":
         assert half.failure, f"{where}: nobody is told why"
+    if half.side == "Primary" and half.state == "Replicating" and half.failure:
+        assert half.failures, f"{where}: {half.failure!r} is no failure that anybody counted"
     if half.state in _DELIVERING:
         _numbers_are_right(where, side, half, fact, reasons)
 

@@ -15,7 +15,6 @@ _PATIENCE = 30
 _FAILED_OVER = ("FailedOverWaitingCompletion", "FailedOver")
 _OF_PRIMARY: dict[str, Verb] = {
     "ReadyForInitialReplication": Verb.START_INITIAL_REPLICATION,
-    "WaitingForInitialReplication": Verb.STOP_INITIAL_REPLICATION,
     "Suspended": Verb.RESUME,
     "Error": Verb.RESUME,
     "WaitingForStartResynchronize": Verb.RESYNCHRONIZE,
@@ -57,12 +56,12 @@ def mend(world: World, tell: Callable[[str], None]) -> None:
             tell(f"agent {side.name} starts again: {outcome or 'done'}")
         for found in side.site.estate.faults.all():
             side.fault(found.fault, on=False)
-    for _ in range(_PATIENCE):
+    for attempt in range(_PATIENCE):
         world.wait(900)
         if well(world) or hopeless(world):
             return
         for side in world.sides:
-            _help(world, side, tell)
+            _help(world, side, tell, tired=attempt > _PATIENCE // 2)
     raise AssertionError(f"the world does not heal: {_described(world)}")
 
 
@@ -88,14 +87,14 @@ def hopeless(world: World) -> bool:
     return all(half is not None and half.side == "Replica" and half.state not in _FAILED_OVER for half in halves)
 
 
-def _help(world: World, side: Side, tell: Callable[[str], None]) -> None:
-    verb = _remedy(world, side, side.half)
+def _help(world: World, side: Side, tell: Callable[[str], None], *, tired: bool) -> None:
+    verb = _remedy(world, side, side.half, tired=tired)
     if verb is not None:
         outcome = world.perform(side, verb, message(verb, side))
         tell(f"a person tells {side.name} {verb.value}: {outcome or 'done'}")
 
 
-def _remedy(world: World, side: Side, half: Half | None) -> Verb | None:
+def _remedy(world: World, side: Side, half: Half | None, *, tired: bool) -> Verb | None:
     """What the states of both sides ask for, if anything."""
     other = world.other(side).half
     if half is None:
@@ -104,13 +103,23 @@ def _remedy(world: World, side: Side, half: Half | None) -> Verb | None:
         return Verb.STOP_TEST_FAILOVER
     if other is None:
         return Verb.DISABLE_REPLICATION
+    waiting = "WaitingForInitialReplication"
+    if half.state == other.state == waiting and half.side != other.side:
+        # Whoever has carried the media imports them, or gives up where that does not work.
+        return Verb.IMPORT_INITIAL_REPLICATION if half.side == "Replica" and not tired else _given_up(half, tired=tired)
     found = _of_primary(side, half, other) if half.side == "Primary" else _OF_REPLICA.get(half.state)
     return found or _statistics(side)
+
+
+def _given_up(half: Half, *, tired: bool) -> Verb | None:
+    return Verb.DISABLE_REPLICATION if tired and half.side == "Primary" else None
 
 
 def _of_primary(side: Side, half: Half, other: Half) -> Verb | None:
     if other.side == "Primary":
         # Each was enabled by itself, and both say so.
+        return Verb.DISABLE_REPLICATION
+    if half.state == "WaitingForInitialReplication" and other.state in _FAILED_OVER:
         return Verb.DISABLE_REPLICATION
     if half.state == "PreparedForFailover":
         return None if other.state in _FAILED_OVER and other.planned else Verb.CANCEL_FAILOVER

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.faults import Fault
@@ -60,7 +60,7 @@ class Story(RuleBasedStateMachine):
         self.tell("a VM is protected" if protected else "nothing is replicated yet")
         first = self.first or first
         if first in JOURNEYS:
-            self._go(first, len(JOURNEYS[first]), pause=False)
+            self._go(first, len(JOURNEYS[first]), pause=False, twice=False)
         elif first:
             for side in self.world.sides:
                 self.tell(f"{first} is on at {side.name}: {_switched(side, first, on=True)}")
@@ -78,22 +78,22 @@ class Story(RuleBasedStateMachine):
         self.world.wait(SPANS[span])
         self.tell(f"{span} passes")
 
-    @rule(name=SIDES, data=st.data())
-    def sensible_verb(self, name: str, data: st.DataObject) -> None:
+    @rule(name=SIDES, data=st.data(), twice=st.booleans())
+    def sensible_verb(self, name: str, data: st.DataObject, twice: bool) -> None:
         side = self._side(name)
         if side.up:
             allowed = [verb for verb in VERBS if _listed(side, verb)]
-            self._do(side, data.draw(st.sampled_from(allowed)))
+            self._do(side, data.draw(st.sampled_from(allowed)), twice=twice)
 
     @rule(name=SIDES, verb=st.sampled_from(VERBS))
     def any_verb(self, name: str, verb: Verb) -> None:
         side = self._side(name)
         if side.up:
-            self._do(side, verb)
+            self._do(side, verb, twice=False)
 
-    @rule(name=st.sampled_from(tuple(JOURNEYS)), steps=st.integers(1, 7), pause=st.booleans())
-    def journey(self, name: str, steps: int, pause: bool) -> None:
-        self._go(name, steps, pause=pause)
+    @rule(name=st.sampled_from(tuple(JOURNEYS)), steps=st.integers(1, 7), pause=st.booleans(), twice=st.booleans())
+    def journey(self, name: str, steps: int, pause: bool, twice: bool) -> None:
+        self._go(name, steps, pause=pause, twice=twice)
 
     @rule(name=SIDES, verb=st.sampled_from(VERBS), acts=st.integers(0, 12))
     def killed_in_a_verb(self, name: str, verb: Verb, acts: int) -> None:
@@ -102,7 +102,7 @@ class Story(RuleBasedStateMachine):
             side.life.fuse = acts
             outcome = self.world.perform(side, verb, message(verb, side))
             side.life.fuse = None
-            self.verbs.noted(side, verb, outcome)
+            self.verbs.noted(verb, outcome)
             self.tell(f"{name} is told {verb.value}, and is killed after {acts} durable acts: {_said(outcome)}")
 
     @rule(name=SIDES, acts=st.integers(0, 9))
@@ -143,11 +143,6 @@ class Story(RuleBasedStateMachine):
                 self.world.network.link.during.extend([side.guest.write] * count)
         self.tell(f"the guest will write {count} while the next cycle is sent")
 
-    @precondition(lambda self: self.verbs.last is not None)
-    @rule()
-    def repeats(self) -> None:
-        self.tell(f"{self.verbs.repeat()}")
-
     @rule(name=SIDES, full=st.booleans())
     def disk_full(self, name: str, full: bool) -> None:
         self._side(name).files.full = full
@@ -177,12 +172,12 @@ class Story(RuleBasedStateMachine):
         if self.converges and sys.exc_info()[0] is None:
             person.mend(self.world, note)
 
-    def _go(self, name: str, steps: int, *, pause: bool) -> None:
+    def _go(self, name: str, steps: int, *, pause: bool, twice: bool) -> None:
         source, target = self.world.source, self.world.other(self.world.source)
         for where, verb, told in JOURNEYS[name][:steps]:
             side = source if where == "source" else target
             if side.up:
-                outcome = self.verbs.perform(side, verb, told)
+                outcome = self.verbs.perform(side, verb, told, twice=twice)
                 self.tell(f"{name}: {side.name} is told {verb.value}: {_said(outcome)}")
                 self.all_holds()
             if pause:
@@ -191,9 +186,9 @@ class Story(RuleBasedStateMachine):
     def _side(self, name: str) -> Side:
         return self.world.east if name == "east" else self.world.west
 
-    def _do(self, side: Side, verb: Verb) -> None:
-        outcome = self.verbs.perform(side, verb)
-        self.tell(f"{side.name} is told {verb.value}: {_said(outcome)}")
+    def _do(self, side: Side, verb: Verb, *, twice: bool) -> None:
+        outcome = self.verbs.perform(side, verb, twice=twice)
+        self.tell(f"{side.name} is told {verb.value}{', and again' if twice else ''}: {_said(outcome)}")
 
 
 class BetterStory(Story):

@@ -42,9 +42,8 @@ class VerbChecks:
     def __init__(self, world: World, ledger: checks.Ledger) -> None:
         self.world = world
         self.ledger = ledger
-        self.last: tuple[Side, Verb, Message] | None = None
 
-    def perform(self, side: Side, verb: Verb, told: Message | None = None) -> Outcome:
+    def perform(self, side: Side, verb: Verb, told: Message | None = None, *, twice: bool = False) -> Outcome:
         """One verb, with all its checks."""
         before, told = checks.documents(self.world), told or message(verb, side)
         chains = [checks.chain(each) for each in self.world.living]
@@ -64,7 +63,9 @@ class VerbChecks:
         assert not isinstance(outcome, EngineError), f"{verb.value} failed without a refusal: {outcome!r}"
         if verb in _TESTS:
             assert [checks.chain(each) for each in self.world.living] == chains, f"{verb.value} changed the chain"
-        self.noted(side, verb, outcome)
+        self.noted(verb, outcome)
+        if twice and outcome is None:
+            self._repeat(side, verb, told)
         return outcome
 
     def _expect_done(self, side: Side, verb: Verb) -> None:
@@ -85,24 +86,18 @@ class VerbChecks:
             assert newest.image == guest.image, f"{guest.count} writes were made, the replica has {newest.image}"
             assert newest.fact.consistency == "Synced", f"the last point is {newest.fact.consistency}"
 
-    def noted(self, side: Side, verb: Verb, outcome: Outcome) -> None:
+    def noted(self, verb: Verb, outcome: Outcome) -> None:
         """What later checks must know of it."""
         if verb is Verb.FAILOVER and not isinstance(outcome, Refusal):
             self.ledger.forced = True
-        self.last = (side, verb, message(verb, side)) if outcome is None else None
 
-    def repeat(self) -> str:
-        """The last verb once more, as after an unknown outcome: it agrees, and all stays as it was."""
-        assert self.last is not None
-        side, verb, told = self.last
-        self.last = None
-        if not side.up:
-            return f"{side.name} cannot be asked once more"
+    def _repeat(self, side: Side, verb: Verb, told: Message) -> None:
+        """Once more, as after an unknown outcome: it agrees, and all stays as it was."""
         before = [(half.side, half.state) if half else None for half in self._halves()]
         outcome = self.world.perform(side, verb, told, resumed=True)
         after = [(half.side, half.state) if half else None for half in self._halves()]
         assert before == after, f"{verb.value}, repeated, led from {before} to {after}"
-        return f"{side.name} is told {verb.value} once more, after an unknown outcome: {outcome or 'done'}"
+        assert outcome is None, f"{verb.value} was done, and is refused when it is repeated: {outcome}"
 
     def _halves(self) -> list[Half | None]:
         return [side.half for side in self.world.living]
