@@ -55,7 +55,7 @@ def _numbers_are_right(where: str, side: Side, half: Half, fact: Relation, reaso
         behind = (now - last).total_seconds() > _STALE
         assert ("behind-over-one-hour" in reasons) == behind, f"{where}: last cycle {last}, now {now}, told {reasons}"
     if window.start >= _boundary(now):
-        due = window.success + window.missed
+        due = window.success + window.replication_errors + window.network_errors
         missed = due > 0 and 100 * window.missed / due > _MISSED_PERCENT
         assert ("missed-over-20-percent" in reasons) == missed, f"{where}: missed {window.missed} of {due}: {reasons}"
 

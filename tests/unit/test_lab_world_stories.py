@@ -1,0 +1,109 @@
+"""Stories that once went wrong, and a few that show what the world of two sites in memory can do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from secondsite.agent.lab.engine import EngineError
+from secondsite.wire.operations import Verb
+from secondsite.wire.problems import Code, Refusal
+from support.lab_world import checks, person
+from support.lab_world.centres import BETTER
+from support.lab_world.commands import message
+from support.lab_world.journeys import JOURNEYS
+from support.lab_world.side import Side
+from support.lab_world.verbs import VerbChecks
+from support.lab_world.world import World, quiet
+
+
+@pytest.fixture(autouse=True)
+def silent() -> Iterator[None]:
+    with quiet():
+        yield
+
+
+def protected(capabilities: tuple[str, ...] = ()) -> World:
+    world = World(capabilities)
+    person.protect(world)
+    return world
+
+
+def ask(world: World, side: Side, verb: Verb) -> Refusal | EngineError | None:
+    outcome = world.perform(side, verb, message(verb, side))
+    assert not isinstance(outcome, BaseException) or isinstance(outcome, Refusal | EngineError)
+    world.settle()
+    return outcome
+
+
+def test_a_replica_refuses_what_only_a_primary_can_be_asked() -> None:
+    world = protected()
+    for verb in (Verb.STOP_INITIAL_REPLICATION, Verb.START_INITIAL_REPLICATION):
+        outcome = ask(world, world.west, verb)
+        assert isinstance(outcome, Refusal)
+        assert outcome.code is Code.STATE_CONFLICT
+
+
+def test_settings_that_are_refused_change_nothing() -> None:
+    world = protected()
+    ask(world, world.west, Verb.FAILOVER)
+    world.wait(7200)
+    before = checks.documents(world)
+    assert isinstance(ask(world, world.west, Verb.UPDATE_SETTINGS), Refusal)
+    assert checks.documents(world) == before
+
+
+def test_a_crash_of_the_host_leaves_the_reason_of_an_error() -> None:
+    world = protected(BETTER)
+    ask(world, world.west, Verb.SUSPEND)
+    world.wait(900)
+    assert world.east.state == "Error"
+    world.east.crash()
+    world.restart(world.east)
+    assert world.east.half is not None
+    assert "suspended" in world.east.half.failure
+
+
+def test_a_lost_answer_to_a_commit_is_one_recovery_point() -> None:
+    world = protected()
+    assert world.east.guest is not None
+    assert world.west.store is not None
+    before = len(world.west.store.points())
+    world.east.guest.write()
+    # Of the messages of a cycle the last is the commit; its answer is lost.
+    world.network.link.plan.extend(["ok", "ok", "ok", "ok", "answer lost"])
+    world.wait(900)
+    assert world.east.half is not None
+    assert world.east.half.failures == 1
+    world.wait(900)
+    assert world.east.half.failures == 0
+    assert len(world.west.store.points()) == before + 1
+
+
+@pytest.mark.parametrize("name", JOURNEYS)
+@pytest.mark.parametrize("capabilities", [(), BETTER], ids=["hyper-v", "better"])
+def test_every_way_leads_on_for_whoever_is_killed_on_it(name: str, capabilities: tuple[str, ...]) -> None:
+    for acts in range(0, 60, 3):
+        world = protected(capabilities)
+        source, target = world.east, world.west
+        for where, verb, told in JOURNEYS[name]:
+            side = source if where == "source" else target
+            side.life.fuse = acts
+            world.perform(side, verb, told or message(verb, side))
+            for each in world.sides:
+                each.life.fuse = None
+                if not each.up:
+                    world.restart(each)
+            world.wait(900)
+        person.mend(world, lambda _: None)
+
+
+def test_refusals_along_the_ways_are_clean() -> None:
+    world = protected()
+    verbs = VerbChecks(world, checks.Ledger())
+    for verb in Verb:
+        if verb not in (Verb.CHECK_TEST_VM, Verb.REFRESH_INVENTORY, Verb.DISABLE_REPLICATION):
+            for side in world.sides:
+                verbs.perform(side, verb)
+                world.settle()
