@@ -68,6 +68,11 @@ JOURNEYS: dict[str, tuple[Step, ...]] = {
         ("source", Verb.START_VM, None),
         ("source", Verb.CANCEL_FAILOVER, None),
     ),
+    "a demotion in haste": (
+        ("target", Verb.FAILOVER, None),
+        ("target", Verb.COMMIT_FAILOVER, None),
+        ("source", Verb.DEMOTE_TO_REPLICA, None),
+    ),
     "a failover without preparation": (
         ("source", Verb.PREPARE_FAILOVER, None),
         ("target", Verb.FAILOVER, Failover(planned=True)),

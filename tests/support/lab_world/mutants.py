@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from secondsite.agent.lab import counters, cycles, health, returning, rpo, table
+from secondsite.agent.lab import counters, cycles, health, relation, returning, rpo, table
 from secondsite.agent.lab.events import Event, Guard
 from secondsite.agent.lab.table import Row
 from secondsite.wire.health import Reason
@@ -123,7 +123,7 @@ MUTANTS: dict[str, tuple[Put, str | None]] = {
     ),
     "guard dropped: a VM that runs is made a replica": (
         rows(_is(30, Event.DEMOTE, "Primary"), _with(guard=Guard.NONE)),
-        "an unplanned failover and the way back",
+        "a demotion in haste",
     ),
     "wrong state after: a suspended primary goes on": (
         rows(_is(11, Event.SUSPEND, "Primary"), _with(after=None)),
@@ -165,7 +165,7 @@ MUTANTS: dict[str, tuple[Put, str | None]] = {
         "LinkDown",
     ),
     "Warning for Critical: an error is no alarm": (
-        _after(health, "judge", _always_normal_when_paused),
+        _after(relation, "judge", _always_normal_when_paused),
         "AuthorizationRevoked",
     ),
     "reason lost: nobody is told of a suspension": (

@@ -60,7 +60,7 @@ class Story(RuleBasedStateMachine):
         self.tell("a VM is protected" if protected else "nothing is replicated yet")
         first = self.first or first
         if first in JOURNEYS:
-            self._go(first, len(JOURNEYS[first]), pause=False, twice=False)
+            self._go(first, len(JOURNEYS[first]), pause=bool(self.first), twice=False)
         elif first:
             for side in self.world.sides:
                 self.tell(f"{first} is on at {side.name}: {_switched(side, first, on=True)}")

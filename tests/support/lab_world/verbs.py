@@ -50,8 +50,10 @@ class VerbChecks:
         if verb is Verb.FAILOVER:
             self._expect_loss_below_pending(side)
         tested = side.half.test_vm if side.half else None
+        ran = side.guest is not None and side.guest.running
         outcome = self.world.perform(side, verb, told)
         if outcome is None:
+            assert not (ran and verb is Verb.DEMOTE_TO_REPLICA), "a VM was made a replica while it ran"
             self._expect_done(side, verb)
         if verb is Verb.START_TEST_FAILOVER and tested and side.half and side.half.test_vm:
             assert side.half.test_vm.owner == tested.owner, f"the test VM of {tested.owner} was replaced by another"
