@@ -81,6 +81,23 @@ def test_a_lost_answer_to_a_commit_is_one_recovery_point() -> None:
     assert len(world.west.store.points()) == before + 1
 
 
+def test_a_primary_that_never_heard_of_its_import_can_only_be_disabled() -> None:
+    world = protected()
+    for where, verb, told in JOURNEYS["media"]:
+        side = world.east if where == "source" else world.west
+        assert world.perform(side, verb, told or message(verb, side)) is None
+        world.network.link.up = verb is not Verb.EXPORT_INITIAL_REPLICATION
+        world.settle()
+    for verb in (Verb.FAILOVER, Verb.COMMIT_FAILOVER):
+        assert ask(world, world.west, verb) is None
+    world.east.crash()
+    world.restart(world.east)
+    ask(world, world.east, Verb.STOP_VM)
+    assert isinstance(ask(world, world.east, Verb.DEMOTE_TO_REPLICA), Refusal)
+    person.mend(world, lambda _: None)
+    assert [side.half for side in world.sides] == [None, None]
+
+
 @pytest.mark.parametrize("name", JOURNEYS)
 @pytest.mark.parametrize("capabilities", [(), BETTER], ids=["hyper-v", "better"])
 def test_every_way_leads_on_for_whoever_is_killed_on_it(name: str, capabilities: tuple[str, ...]) -> None:

@@ -32,12 +32,13 @@ from secondsite.agent.lab.rounds import Rounds
 from secondsite.agent.lab.socket import Answer, LabSocket
 from secondsite.agent.lab.state import Documents
 from support.lab_world import roles
+from support.lab_world.clones import MemoryClone, MemoryCloneDisk
 from support.lab_world.files import MemoryDocuments, SiteFiles, Stored
 from support.lab_world.guest import MemoryGuest
 from support.lab_world.images import MemoryDisk
 from support.lab_world.life import Life
 from support.lab_world.rounds import ManualRounds
-from support.lab_world.store import MemoryClone, MemoryCloneDisk, MemoryStore
+from support.lab_world.store import MemoryStore
 from support.lab_world.tracking import MemoryTracking
 from support.lab_world.wire import MemoryClient, MemoryPort, Network
 from support.lab_world.wire import Stores as MemoryStores

@@ -107,6 +107,9 @@ def _remedy(world: World, side: Side, half: Half | None, *, tired: bool) -> Verb
     if half.state == other.state == waiting and half.side != other.side:
         # Whoever has carried the media imports them, or gives up where that does not work.
         return Verb.IMPORT_INITIAL_REPLICATION if half.side == "Replica" and not tired else _given_up(half, tired=tired)
+    if tired and half.side == "Primary" and other.state == "FailedOver":
+        # Its disks have no point in common with the other side: the VM stays where it was failed over to.
+        return Verb.DISABLE_REPLICATION
     found = _of_primary(side, half, other) if half.side == "Primary" else _OF_REPLICA.get(half.state)
     return found or _statistics(side)
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from secondsite.agent.lab.engine import CycleKind, EngineError, PointInUse, PromotedAway, RecoveryPoint
 from secondsite.agent.lab.engine.primary.state import SourceState
+from support.lab_world.clones import MemoryClone
 from support.lab_world.files import PointFiles, SiteFiles, StoreFiles, TrackingFiles
 from support.lab_world.images import Image, Key, MemoryDisk
 from support.lab_world.life import Life
-from support.lab_world.store import MemoryClone, MemoryStore
+from support.lab_world.store import MemoryStore
 from support.lab_world.tracking import MemoryTracking
 
 
