@@ -80,7 +80,7 @@ class Guest:
     def __init__(self, machine: Machine, folder: Path, borrowed: Mapping[str, GuestDisk] = _NONE) -> None:
         self.machine = machine
         self._lock = threading.RLock()
-        self._thawed = threading.Condition(self._lock)
+        self._thawed: threading.Condition | None = None
         self._held_until: float | None = None
         self._stop = _NOT_STARTED
         self._thread: threading.Thread | None = None
@@ -236,15 +236,17 @@ class Guest:
         while self._held_until is not None:
             left = self._held_until - time.monotonic()
             if left > 0:
+                self._thawed = self._thawed or threading.Condition(self._lock)
                 self._thawed.wait(left)
             else:
                 self._held_until = None
 
     def _thaw(self) -> bool:
         """Let the guest go; whether it was still held."""
-        with self._thawed:
+        with self._lock:
             rested, self._held_until = self._held_until is not None, None
-            self._thawed.notify_all()
+            if self._thawed is not None:
+                self._thawed.notify_all()
             return rested
 
     def _run(self) -> None:
