@@ -118,7 +118,9 @@ class MemoryMachinery(Machinery):
 
     def track(self, root: Path, vm_id: str, disks: Mapping[str, SourceDisk]) -> ReplicationSource:
         memory = cast("Mapping[str, MemoryDisk]", disks)
-        return cast("ReplicationSource", MemoryTracking(self.files, self.life, root, vm_id, memory, self.now))
+        made = MemoryTracking(self.files, self.life, root, vm_id, memory, self.now)
+        made.unchanged_seconds = self.unchanged_seconds
+        return cast("ReplicationSource", made)
 
     def distrust(self, root: Path) -> None:
         if root in self.files.tracking:

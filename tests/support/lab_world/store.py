@@ -9,12 +9,12 @@ from pathlib import Path
 
 from secondsite.agent.lab.engine import (
     CloneInfo,
+    CycleKind,
     EngineError,
     HeadConflict,
     PeerRefused,
     PointInUse,
     RecoveryPoint,
-    ScrubResult,
     StaleGeneration,
     UnknownClone,
     UnknownPoint,
@@ -123,6 +123,22 @@ class MemoryStore:
         elif opened.disks != message.disks:
             raise PeerRefused(409, "PlanChanged", f"cycle {message.cycle} was opened with another plan")
         return len(self.held.received)
+
+    def unchanged(self, head: str, generation: int, time: datetime) -> datetime:
+        """Move the newest point's time. PeerRefused where there must be a cycle."""
+        newest = self.held.points[-1] if self.held.points and not self.held.stale else None
+        busy = self.held.opened or self.held.promoted or head in {point for point, _ in self.held.clones.values()}
+        if newest is None or busy or (head, generation) != (newest.fact.id, self.held.generation):
+            raise PeerRefused(409, "NotUnchanged", "the newest point cannot take a later time: run a cycle")
+        fact = newest.fact
+        if fact.consistency != "CrashConsistent" or fact.kind is CycleKind.Seed or time <= fact.freeze_time:
+            raise PeerRefused(409, "NotUnchanged", "the newest point cannot take a later time: run a cycle")
+        self._life.act()
+        taken = fact.taken_time or fact.freeze_time
+        newest.fact = dataclasses.replace(fact, freeze_time=time, durable_time=self._now(), taken_time=taken)
+        self.commits += 1
+        self._on_commit(dataclasses.replace(newest.fact, bytes=0))
+        return newest.fact.durable_time
 
     def put(self, cycle: str, items: Image, first: int) -> int:
         """Blocks of the open cycle: how many are held durably now."""
@@ -233,10 +249,6 @@ class MemoryStore:
         for point_id in gone:
             self.merge(point_id)
         return gone
-
-    def scrub_files(self, *_: object) -> ScrubResult:
-        """Nothing rots in memory."""
-        raise EngineError("memory is not scrubbed")
 
     # Clones
 

@@ -24,6 +24,7 @@ from secondsite.agent.lab.engine import (
 from secondsite.agent.lab.engine.primary.agreement import agreed, with_head
 from secondsite.agent.lab.engine.primary.quiesce import freeze_at_rest
 from secondsite.agent.lab.engine.primary.state import OpenState
+from secondsite.agent.lab.engine.primary.unchanged import may_stand
 from secondsite.wire.peer import BLOCK_BYTES, CycleOpen, DiskPlan, HashBasis
 from support.lab_world.images import Image
 from support.lab_world.tracking_core import TrackingCore
@@ -32,6 +33,8 @@ from support.lab_world.wire import MemoryClient
 
 class MemoryTracking(TrackingCore):
     """Tracks the disks of one VM and replicates them, one cycle at a time."""
+
+    unchanged_seconds = 0.0
 
     def run_cycle(
         self, client: MemoryClient, *, stop: threading.Event | None = None, quiesce: Quiesce | None = None
@@ -48,6 +51,8 @@ class MemoryTracking(TrackingCore):
         self._expect_trusted()
         self._expect_import(client)
         started, resumed = self._now(), self.state.open is not None
+        if quiesce is None and (found := self._still_unchanged(client)):
+            return found
         if not resumed:
             self._agree(client)
         committed = self._begin(client, quiesce)
@@ -91,6 +96,28 @@ class MemoryTracking(TrackingCore):
         self._change(open=msgspec.structs.replace(opened, waits_for_media=True))
         self._maps.held = len(self._maps.frozen)
         return self._message(opened), dict(self._maps.frozen)
+
+    def _still_unchanged(self, client: MemoryClient) -> CycleResult | None:
+        """Nothing has changed: the newest point stands for this time, too. None: there must be a real cycle."""
+        now, state = self._now(), self.state
+        quiet = not (self._maps.current or self._maps.frozen)
+        if not quiet or not may_stand(state, now, self.unchanged_seconds) or state.head is None:
+            return None
+        try:
+            durable = client.unchanged(self.vm_id, state.head, state.generation, now)
+        except PeerRefused:
+            return None
+        return CycleResult(
+            cycle=state.head,
+            kind=CycleKind.Delta,
+            freeze_time=now,
+            durable_time=durable,
+            blocks=0,
+            bytes=0,
+            wire_bytes=0,
+            seconds=(self._now() - now).total_seconds(),
+            resumed=False,
+        )
 
     def _expect_trusted(self) -> None:
         if not self.state.trusted:
