@@ -126,7 +126,8 @@ def test_writes_wait_for_the_thaw(guest: Guest) -> None:
     with ThreadPoolExecutor(1) as pool:
         with guest.quiesced():
             writing = pool.submit(guest.write_one)
-            wait_until(lambda: bool(guest._thawed._waiters), 20)  # type: ignore[attr-defined]  # who waits, it alone knows
+            # Made by the first who waits, under the lock that he gives up only to wait.
+            wait_until(lambda: guest._thawed is not None, 20)
             assert (state(guest), guest.newest and guest.newest.sequence) == (JournalState.CLEAN, 1)
         assert writing.result(20).sequence == 2
     assert state(guest) is JournalState.DIRTY
