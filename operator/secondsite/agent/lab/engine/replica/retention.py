@@ -21,7 +21,7 @@ def retention(
     crash-consistent one that is nearer before it. So at most retention ÷ spacing points are kept, and the newest.
     Two kinds stay without counting as kept: pinned ones, and while it is young the newest application-consistent one.
     """
-    young = [point for point in points[:-1] if (now - point.freeze_time).total_seconds() < retention_seconds]
+    young = [point for point in points[:-1] if (now - _taken(point)).total_seconds() < retention_seconds]
     stay = {*pinned, *_on_grid(young, timedelta(seconds=keep_every_seconds))}
     newest = next((point for point in reversed(points) if _application(point)), None)
     if newest in young:
