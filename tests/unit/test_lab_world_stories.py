@@ -98,6 +98,17 @@ def test_a_primary_that_never_heard_of_its_import_can_only_be_disabled() -> None
     assert [side.half for side in world.sides] == [None, None]
 
 
+def test_points_that_stand_for_later_times_are_no_more_than_the_retention_asks_for() -> None:
+    world = protected(BETTER)
+    for minutes in (0, 10, 30):
+        world.wait(60 * minutes)
+        assert world.east.guest is not None
+        world.east.guest.write()
+        world.wait(86400)
+        assert ask(world, world.east, Verb.SYNCHRONIZE) is None
+        checks.points_are_kept_no_longer(world.west)
+
+
 @pytest.mark.parametrize("name", JOURNEYS)
 @pytest.mark.parametrize("capabilities", [(), BETTER], ids=["hyper-v", "better"])
 def test_every_way_leads_on_for_whoever_is_killed_on_it(name: str, capabilities: tuple[str, ...]) -> None:
