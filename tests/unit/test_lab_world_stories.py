@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
-from secondsite.agent.lab.engine import EngineError
+from secondsite.agent.lab.engine import CycleKind, EngineError, RecoveryPoint, retention
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
 from support.lab_world import checks, person
@@ -15,7 +16,7 @@ from support.lab_world.commands import message
 from support.lab_world.journeys import JOURNEYS
 from support.lab_world.side import Side
 from support.lab_world.verbs import VerbChecks
-from support.lab_world.world import World, quiet
+from support.lab_world.world import START, World, quiet
 
 
 @pytest.fixture(autouse=True)
@@ -99,14 +100,17 @@ def test_a_primary_that_never_heard_of_its_import_can_only_be_disabled() -> None
 
 
 def test_points_that_stand_for_later_times_are_no_more_than_the_retention_asks_for() -> None:
-    world = protected(BETTER)
-    for minutes in (0, 10, 30):
-        world.wait(60 * minutes)
-        assert world.east.guest is not None
-        world.east.guest.write()
-        world.wait(86400)
-        assert ask(world, world.east, Verb.SYNCHRONIZE) is None
-        checks.points_are_kept_no_longer(world.west)
+    hour = timedelta(hours=1)
+    made = [START + (number + 0.2) * hour for number in range(7)]
+    # Nothing changed for most of an hour after each but the last.
+    stood = [*(time + 0.9 * hour for time in made[:-1]), made[-1]]
+    points = [
+        RecoveryPoint(f"p{number}", CycleKind.Delta, 1, until, until, 0, taken_time=time)
+        for number, (time, until) in enumerate(zip(made, stood, strict=True))
+    ]
+    points.append(RecoveryPoint("newest", CycleKind.Delta, 1, START + 6.9 * hour, START + 6.9 * hour, 0))
+    gone = retention(points, START + 6.9 * hour, 3600, 4 * 3600, ())
+    assert len(points) - len(gone) <= 4 + 1
 
 
 @pytest.mark.parametrize("name", JOURNEYS)
