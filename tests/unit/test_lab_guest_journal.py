@@ -13,8 +13,9 @@ import pytest
 from secondsite.agent.lab import guest_journal, guests, layout
 from secondsite.agent.lab.datacentre import DataCentre, Machine
 from secondsite.agent.lab.engine import Consistency, QuiesceFailed, ReplicationSource, SourceDisk
+from secondsite.agent.lab.guest_disks import disk_ids
 from secondsite.agent.lab.guest_journal import Journal, JournalEntry, JournalState, read_journal
-from secondsite.agent.lab.guests import Guest, disk_ids
+from secondsite.agent.lab.guests import Guest
 from secondsite.agent.lab.truth import Evidence, examine, replay
 from support.engine_pair import Pair
 from support.engine_soak import wait_until

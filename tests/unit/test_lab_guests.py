@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from secondsite.agent.lab import layout
 from secondsite.agent.lab.datacentre import DataCentre, Machine
+from secondsite.agent.lab.guest_disks import disk_ids
 from secondsite.agent.lab.guest_journal import OFFSET, Journal, JournalState
-from secondsite.agent.lab.guests import Guest, disk_ids
+from secondsite.agent.lab.guests import Guest
 from secondsite.agent.lab.layout import Record
 from secondsite.agent.lab.truth import Evidence, examine, replay
 from support.lab_centres import DB, source_centre

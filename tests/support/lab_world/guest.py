@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from secondsite.agent.lab.datacentre import Machine
 from secondsite.agent.lab.engine import QuiesceFailed
-from secondsite.agent.lab.guests import disk_ids
+from secondsite.agent.lab.guest_disks import disk_ids
 from support.lab_world.files import SiteFiles
 from support.lab_world.images import History, Image, MemoryDisk, place
 

@@ -26,7 +26,8 @@ from secondsite.agent.lab.engine import (
 )
 from secondsite.agent.lab.engine.media.manifest import Manifest, MediaDisk
 from secondsite.agent.lab.engine.types import Told
-from secondsite.agent.lab.guests import Guest, disk_ids
+from secondsite.agent.lab.guest_disks import disk_ids
+from secondsite.agent.lab.guests import Guest
 from secondsite.agent.lab.machinery import Committed, Machinery, Runner, Stores
 from secondsite.agent.lab.rounds import Rounds
 from secondsite.agent.lab.socket import Answer, LabSocket

@@ -11,8 +11,9 @@ from secondsite.agent.lab.engine import RecoveryPoint, UnknownPoint
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.fault_answers import FaultAnswers
 from secondsite.agent.lab.faults import Fault
+from secondsite.agent.lab.guest_disks import disk_ids
 from secondsite.agent.lab.guest_journal import JournalState, read_journal
-from secondsite.agent.lab.guests import Guest, disk_ids
+from secondsite.agent.lab.guests import Guest
 from secondsite.agent.lab.host_log import Record as HostEvent
 from secondsite.agent.lab.layout import Record
 from secondsite.agent.lab.replica import ReplicaStore

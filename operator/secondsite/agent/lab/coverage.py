@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from secondsite.agent.lab.datacentre import DataCentre, Disk, Machine
+from secondsite.agent.lab.slots import place, slot_fact
 from secondsite.agent.lab.state import Half, Replica
 from secondsite.wire.arguments import Slot
 from secondsite.wire.facts import DiskSlot
@@ -19,12 +20,6 @@ _BUSY = {
     "CreatingCheckpoint": Limit.CREATING_CHECKPOINT,
     "Missing": Limit.VM_MISSING,
 }
-
-
-def slot_fact(disk: Disk) -> DiskSlot:
-    """Where a disk hangs, as the wire says it."""
-    slot = disk.slot
-    return DiskSlot(slot.controller_type, slot.controller_number, slot.controller_location)
 
 
 def machine_limits(centre: DataCentre, machine: Machine) -> tuple[Limit, ...]:
@@ -64,9 +59,9 @@ def require_disks(centre: DataCentre, machine: Machine, wished: Iterable[Slot]) 
     """Slot and size in bytes of the disks to replicate. Raises Refusal for a VM or a disk that cannot be."""
     for limit in machine_limits(centre, machine):
         raise refusal(limit, f"VM {machine.name}")
-    disks = {slot_fact(disk): disk for disk in machine.disks}
+    disks = {slot_fact(disk.slot): disk for disk in machine.disks}
     found = {}
-    for slot in (DiskSlot(item.controller_type, item.controller_number, item.controller_location) for item in wished):
+    for slot in map(slot_fact, wished):
         disk = disks.get(slot)
         if disk is None:
             raise Refusal(
@@ -87,7 +82,7 @@ def _require_system_disk(machine: Machine, found: Collection[DiskSlot]) -> None:
         raise Refusal(
             Code.INVALID_REQUEST, f"VM {machine.name}: no disk to replicate", remedy="Name at least its system disk."
         )
-    system = slot_fact(machine.disks[0])
+    system = slot_fact(machine.disks[0].slot)
     if system not in found:
         raise refusal(Limit.SYSTEM_DISK_EXCLUDED, f"VM {machine.name} without its disk at {place(system)}")
 
@@ -122,8 +117,3 @@ def refusal(limit: Limit, what: str) -> Refusal:
     """In the words of the table."""
     message, remedy = explain(limit)
     return Refusal(Code.UNSUPPORTED, f"{what} cannot be replicated: {message} ({limit.value})", remedy=remedy)
-
-
-def place(slot: DiskSlot) -> str:
-    """A disk's place as people write it."""
-    return f"{slot.controller_type} {slot.controller_number}:{slot.controller_location}"

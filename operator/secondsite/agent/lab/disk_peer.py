@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from secondsite.agent.lab.engine import PeerClient
-from secondsite.agent.lab.guests import disk_id
 from secondsite.agent.lab.peer import ReplicaDisk
 from secondsite.agent.lab.resync_peer import ReplicaState
+from secondsite.agent.lab.slots import slot_id
 from secondsite.wire.facts import DiskSlot
 from secondsite.wire.peer import Message
 
@@ -27,9 +27,5 @@ class DiskSet(Message, frozen=True, kw_only=True):
 
 def tell(client: PeerClient, vm_id: str, slots: tuple[DiskSlot, ...], sizes: Mapping[str, int]) -> None:
     """Tell the peer; `sizes` in bytes by the engine's names. Raises LinkError, PeerRefused."""
-    disks = tuple(ReplicaDisk(slot=slot, size=sizes[_id(slot)]) for slot in slots)
+    disks = tuple(ReplicaDisk(slot=slot, size=sizes[slot_id(slot)]) for slot in slots)
     client.post(f"{DISK_SETS}{vm_id}", DiskSet(disks=disks), ReplicaState)
-
-
-def _id(slot: DiskSlot) -> str:
-    return disk_id(slot.controller_type, slot.controller_number, slot.controller_location)

@@ -6,9 +6,10 @@ from typing import cast
 
 from secondsite.agent.driver import Command
 from secondsite.agent.lab import coverage
-from secondsite.agent.lab.estate import Estate, slot_id
+from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.results import Handlers, Result, replication
+from secondsite.agent.lab.slots import slot_id
 from secondsite.agent.lab.state import Half
 from secondsite.wire import arguments
 from secondsite.wire.facts import DiskSlot

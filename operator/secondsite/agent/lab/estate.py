@@ -22,7 +22,7 @@ from secondsite.agent.lab.fault_bucket import StallingBucket
 from secondsite.agent.lab.fault_guest import at_rest
 from secondsite.agent.lab.fault_link import BreakableTLS
 from secondsite.agent.lab.faults import Fault, Faults
-from secondsite.agent.lab.guests import Guest, disk_id
+from secondsite.agent.lab.guests import Guest
 from secondsite.agent.lab.halves import Halves
 from secondsite.agent.lab.host_log import HostLog
 from secondsite.agent.lab.machinery import Machinery
@@ -31,6 +31,7 @@ from secondsite.agent.lab.primary import Primary
 from secondsite.agent.lab.recovered import Recovered
 from secondsite.agent.lab.replicas import Replicas
 from secondsite.agent.lab.scrubber import Scrubber
+from secondsite.agent.lab.slots import slot_fact, slot_id
 from secondsite.agent.lab.state import Association, Half, Replica, SiteSettings
 from secondsite.agent.lab.table import find
 from secondsite.agent.lab.works import Works
@@ -42,11 +43,6 @@ P = TypeVar("P")
 _KEPT_CONNECTIONS = 8
 
 _log = logs.get(__name__)
-
-
-def slot_id(slot: DiskSlot) -> str:
-    """The engine's name of the disk in a slot."""
-    return disk_id(slot.controller_type, slot.controller_number, slot.controller_location)
 
 
 class Estate:
@@ -241,7 +237,7 @@ class Estate:
         found: dict[str, dict[DiskSlot, int]] = {}
         for vm_id, guest in self.guests.items():
             for disk in guest.machine.disks:
-                slot = DiskSlot(disk.slot.controller_type, disk.slot.controller_number, disk.slot.controller_location)
+                slot = slot_fact(disk.slot)
                 with contextlib.suppress(OSError):
                     found.setdefault(vm_id, {})[slot] = guest.disks[slot_id(slot)].path.stat().st_blocks * 512
         return found

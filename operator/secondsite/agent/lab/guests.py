@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import Literal
 
 from secondsite import logs
 from secondsite.agent.lab import layout
 from secondsite.agent.lab.datacentre import Machine
-from secondsite.agent.lab.engine import EngineError, QuiesceFailed, SourceDisk
+from secondsite.agent.lab.engine import EngineError, QuiesceFailed
+from secondsite.agent.lab.guest_disks import GuestDisk, disk_ids, open_disk
 from secondsite.agent.lab.guest_journal import Journal
 from secondsite.agent.lab.layout import Record
 from secondsite.agent.lab.truth import Read, newest_record
@@ -28,44 +29,9 @@ HOLD_SECONDS = 10.0
 _BROKEN_SECONDS = 1.0
 
 
-class GuestDisk(Protocol):
-    """What a guest knows of a disk."""
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-
-    @property
-    def lock(self) -> threading.RLock:
-        """Held for the whole of a write."""
-
-    def read(self, offset: int, length: int) -> bytes:
-        """ValueError outside of the disk."""
-
-    def write(self, offset: int, data: bytes) -> None:
-        """ValueError outside of the disk."""
-
-    def sync(self) -> None:
-        """What was written survives a power cut."""
-
-    def close(self) -> None:
-        """May be repeated."""
-
-
 _NONE: Mapping[str, GuestDisk] = MappingProxyType({})
 # Of all guests without a thread: an event is a kilobyte, and most guests of a large site never write.
 _NOT_STARTED = threading.Event()
-
-
-def disk_id(controller_type: str, number: int, location: int) -> str:
-    """The engine's name of the disk in a slot."""
-    return f"{controller_type}-{number}-{location}"
-
-
-def disk_ids(machine: Machine) -> list[str]:
-    """The engine's names of all disks of a VM, in the file's order: the first holds the guest's log."""
-    slots = [disk.slot for disk in machine.disks]
-    return [disk_id(slot.controller_type, slot.controller_number, slot.controller_location) for slot in slots]
 
 
 class Guest:
@@ -85,7 +51,7 @@ class Guest:
         self._stop = _NOT_STARTED
         self._thread: threading.Thread | None = None
         self.disks = {
-            name: _open(folder / f"{name}.raw", machine, index)
+            name: open_disk(folder / f"{name}.raw", machine, index)
             for index, name in enumerate(disk_ids(machine))
             if name not in borrowed
         }
@@ -265,33 +231,3 @@ class Guest:
             return time.monotonic() + _BROKEN_SECONDS
         # A guest that was held up does not hurry after what it missed.
         return max(due + pause, time.monotonic() - 1)
-
-
-def make_disks(machine: Machine, folder: Path, but: Collection[str]) -> None:
-    """Make the disks of a VM that are not there, all `but` those."""
-    for index, name in enumerate(disk_ids(machine)):
-        if name not in but:
-            _open(folder / f"{name}.raw", machine, index).close()
-
-
-def _open(path: Path, machine: Machine, index: int) -> SourceDisk:
-    """The disk's file; where it is new, its first content is written before it gets its name."""
-    size = int(machine.disks[index].size)
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        disk = SourceDisk(fresh, size)
-        _fill(disk, machine, index)
-        disk.close()
-        fresh.rename(path)
-    return SourceDisk(path, size)
-
-
-def _fill(disk: SourceDisk, machine: Machine, index: int) -> None:
-    wish = machine.disks[index]
-    if index == 0:
-        services = [service.model_dump() for service in machine.guest.services]
-        disk.write(0, layout.superblock(machine.guest.seed, services))
-    for offset, length in layout.pieces(disk.size, int(wish.data)):
-        disk.write(offset, layout.initial(wish.seed, offset, length))

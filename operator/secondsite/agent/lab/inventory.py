@@ -6,8 +6,9 @@ import uuid
 from collections.abc import Collection, Iterable, Mapping
 
 from secondsite.agent.lab.addresses import free_count, within
-from secondsite.agent.lab.coverage import disk_limit, machine_limits, slot_fact
+from secondsite.agent.lab.coverage import disk_limit, machine_limits
 from secondsite.agent.lab.datacentre import Cloud, DataCentre, Disk, Host, HostGroup, Machine
+from secondsite.agent.lab.slots import slot_fact
 from secondsite.agent.lab.state import Half, Replica, Reservation, SiteSettings
 from secondsite.wire import inventory as facts
 from secondsite.wire.arguments import AdapterPlan
@@ -212,7 +213,7 @@ def _machine(centre: DataCentre, machine: Machine, used: Mapping[DiskSlot, int])
         host=machine.host,
         state=machine.state if seen else "Unknown",
         generation=machine.generation,
-        disks=tuple(_disk(disk, used.get(slot_fact(disk)), index) for index, disk in enumerate(machine.disks)),
+        disks=tuple(_disk(disk, used.get(slot_fact(disk.slot)), index) for index, disk in enumerate(machine.disks)),
         adapters=adapters_of(centre, machine),
         storage=machine.storage,
         operating_system=machine.operating_system,
@@ -229,7 +230,7 @@ def _machine(centre: DataCentre, machine: Machine, used: Mapping[DiskSlot, int])
 def _disk(disk: Disk, used: int | None, index: int) -> facts.Disk:
     limit = disk_limit(disk)
     return facts.Disk(
-        slot=slot_fact(disk),
+        slot=slot_fact(disk.slot),
         size_bytes=int(disk.size),
         used_bytes=used,
         format=disk.format,

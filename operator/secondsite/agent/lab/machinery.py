@@ -31,7 +31,8 @@ from secondsite.agent.lab.engine import (
 )
 from secondsite.agent.lab.engine.media.manifest import Manifest
 from secondsite.agent.lab.engine.types import Told
-from secondsite.agent.lab.guests import Guest, disk_ids, make_disks
+from secondsite.agent.lab.guest_disks import disk_ids, make_disks
+from secondsite.agent.lab.guests import Guest
 from secondsite.agent.lab.rounds import Rounds, ThreadedRounds
 from secondsite.agent.lab.socket import Answer, LabSocket
 from secondsite.agent.lab.state import Documents

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from secondsite.agent.lab.datacentre import Adapter, DataCentre, Machine
+from secondsite.agent.lab.slots import slot_fact
 from secondsite.agent.lab.state import Half, Placement, Replica
-from secondsite.wire.facts import AdapterSetting, DiskSlot
+from secondsite.wire.facts import AdapterSetting
 
 
 def populated(centre: DataCentre, placements: Mapping[str, Placement]) -> DataCentre:
@@ -26,8 +27,7 @@ def landed(replica: Replica, half: Half | None) -> Machine:
     replicated = {slot for slot, _ in replica.disks}
     disks = []
     for disk in machine.disks:
-        slot = disk.slot
-        known = DiskSlot(slot.controller_type, slot.controller_number, slot.controller_location) in replicated
+        known = slot_fact(disk.slot) in replicated
         # A disk that was excluded is not here: an empty one hangs in its place.
         disks.append(disk if known or replica.home else disk.model_copy(update={"data": 0}))
     adapters = tuple(_connected(item, plans.get(item.mac), home=replica.home) for item in machine.adapters)

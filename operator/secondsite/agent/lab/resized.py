@@ -7,9 +7,9 @@ The lab's guests write by the size that their disk began with, and a replica can
 
 from __future__ import annotations
 
-from secondsite.agent.lab.coverage import slot_fact
 from secondsite.agent.lab.datacentre import Machine
-from secondsite.agent.lab.estate import Estate, slot_id
+from secondsite.agent.lab.estate import Estate
+from secondsite.agent.lab.slots import place, slot_fact, slot_id
 from secondsite.agent.lab.state import Half
 
 _REMEDY = (
@@ -31,11 +31,10 @@ def differing(half: Half, machine: Machine, replicated: dict[str, int]) -> str:
     """What does not fit, in words; empty when all does. `replicated`: sizes in bytes by the engine's names."""
     found = []
     for disk in machine.disks:
-        slot, size = slot_fact(disk), int(disk.size)
+        slot, size = slot_fact(disk.slot), int(disk.size)
         before = replicated.get(slot_id(slot), size)
         if slot in half.disks and size != before:
-            name = f"{slot.controller_type} {slot.controller_number}:{slot.controller_location}"
-            found.append(f"{name} has {size} bytes, its replica {before}")
+            found.append(f"{place(slot)} has {size} bytes, its replica {before}")
     if not found:
         return ""
     return f"Disks of {half.vm_name} were resized at one side, writes are out of bounds: {'; '.join(found)}. {_REMEDY}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from secondsite.agent.driver import Command
 from secondsite.agent.lab import resync, triggers, turns
 from secondsite.agent.lab.engine import LinkError, PeerRefused, Stopped
-from secondsite.agent.lab.estate import Estate, slot_id
+from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.results import Handlers, Result
+from secondsite.agent.lab.slots import slot_id
 from secondsite.agent.lab.state import Half
 from secondsite.wire import arguments
 from secondsite.wire.agent import Capability

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 
-from secondsite.agent.lab import coverage, inventory
+from secondsite.agent.lab import inventory
 from secondsite.agent.lab.datacentre import Machine
 from secondsite.agent.lab.engine import EngineError, NoSpace, PointInUse
-from secondsite.agent.lab.estate import Estate, slot_id
+from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.population import landed
 from secondsite.agent.lab.replica import ReplicaStore
 from secondsite.agent.lab.report import Reporter
 from secondsite.agent.lab.reversal_peer import Reversal, Reversed
+from secondsite.agent.lab.slots import slot_fact, slot_id
 from secondsite.agent.lab.state import Association, Changeover, Half, Replica
 from secondsite.agent.lab.table import find
 from secondsite.wire.problems import Code, Refusal
@@ -118,7 +119,7 @@ class Roles:
         machine = self._estate.centre.machine(half.vm_id)
         if machine is None:
             raise Refusal(Code.NOT_FOUND, f"No VM {half.vm_id} at this site")
-        sizes = {coverage.slot_fact(disk): int(disk.size) for disk in machine.disks}
+        sizes = {slot_fact(disk.slot): int(disk.size) for disk in machine.disks}
         return Replica(
             vm_id=half.vm_id,
             vm_name=half.vm_name,

@@ -12,13 +12,14 @@ from secondsite.agent.driver import Command
 from secondsite.agent.lab import inventory
 from secondsite.agent.lab.choice import choose
 from secondsite.agent.lab.engine import EngineError, UnknownPoint
-from secondsite.agent.lab.estate import Estate, slot_id
+from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.probe import Answer, probe
 from secondsite.agent.lab.relation import point_fact
 from secondsite.agent.lab.replica import ReplicaStore
 from secondsite.agent.lab.resources import Resources
 from secondsite.agent.lab.results import Handlers, Result
+from secondsite.agent.lab.slots import slot_id
 from secondsite.agent.lab.state import Half, Replica
 from secondsite.agent.lab.truth import examine
 from secondsite.wire import arguments
