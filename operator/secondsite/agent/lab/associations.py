@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from secondsite import logs
 from secondsite.agent.lab.association_checks import data_host, in_use, require_possible, require_unused
 from secondsite.agent.lab.disk_listener import DiskListener
-from secondsite.agent.lab.disk_peer import DISK_SETS
-from secondsite.agent.lab.engine import DataServer, PeerRefused, Post, TargetStore
+from secondsite.agent.lab.disk_peer import DISK_SETS, DiskSet
+from secondsite.agent.lab.engine import DataServer, Post, TargetStore
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.fault_port import require_served
-from secondsite.agent.lab.peer import RELATIONS
-from secondsite.agent.lab.port import Enable, answer_enable, site_of
+from secondsite.agent.lab.peer import RELATIONS, EnableReplica, ReplicaEnabled
+from secondsite.agent.lab.port import site_of
+from secondsite.agent.lab.posts import answering, refused
 from secondsite.agent.lab.report import Reporter
-from secondsite.agent.lab.resync_peer import RESYNCHRONIZATIONS, Listener
-from secondsite.agent.lab.reversal_peer import REVERSALS, Answer, answering
+from secondsite.agent.lab.resync_peer import RESYNCHRONIZATIONS, Listener, Resynchronization
+from secondsite.agent.lab.reversal_peer import REVERSALS, Reversal, Reversed
 from secondsite.agent.lab.state import Association, Half
 from secondsite.errors import SecondsiteError
 from secondsite.wire import inventory as facts
@@ -27,18 +28,21 @@ from secondsite.wire.resources import AssociationWish
 
 _log = logs.get(__name__)
 
+Enable = Callable[[str, str, EnableReplica], ReplicaEnabled]
+Reverse = Callable[[str, str, Reversal], Reversed]
+
 
 class Associations:
     """All associations of a site. One data port serves them, at the agent's own address and the policy's port."""
 
-    def __init__(self, estate: Estate, reporter: Reporter, enable: Enable, reverse: Answer) -> None:
+    def __init__(self, estate: Estate, reporter: Reporter, enable: Enable, reverse: Reverse) -> None:
         self._estate = estate
         self._reporter = reporter
         self._posts: dict[str, Post] = {
-            RELATIONS: answer_enable(enable),
-            RESYNCHRONIZATIONS: Listener(estate.halves),
-            DISK_SETS: DiskListener(estate, reporter.inventory),
-            REVERSALS: answering(reverse),
+            RELATIONS: answering(EnableReplica, enable),
+            RESYNCHRONIZATIONS: answering(Resynchronization, Listener(estate.halves)),
+            DISK_SETS: answering(DiskSet, DiskListener(estate, reporter.inventory)),
+            REVERSALS: answering(Reversal, reverse),
         }
         self._lock = threading.Lock()
         self._changes = threading.Lock()
@@ -149,7 +153,7 @@ class Associations:
         """Who may do what: a site with an association; to a relation with that site; that is not paused."""
         site = site_of(certificate)
         if not any(item.role == "Target" and item.peer_site == site for item in self.all().values()):
-            raise PeerRefused(403, "NotAuthorized", f"no association lets site {site} replicate to this one")
+            raise refused(Code.NOT_AUTHORIZED, f"no association lets site {site} replicate to this one")
         require_served(self._estate.faults, site, vm_id, path, self._broker(site))
         if not path.startswith((RELATIONS, REVERSALS)):
             half = self._estate.halves.get(vm_id)
@@ -170,8 +174,8 @@ class Associations:
 
 def _require_relation(half: Half | None, vm_id: str, site: str) -> None:
     if half is None or half.side != "Replica":
-        raise PeerRefused(404, "NotFound", f"VM {vm_id} is not replicated to this site (any more)")
+        raise refused(Code.NOT_FOUND, f"VM {vm_id} is not replicated to this site (any more)")
     if half.peer_site != site:
-        raise PeerRefused(403, "NotAuthorized", f"{half.vm_name} is replicated from {half.peer_site}, not from {site}")
+        raise refused(Code.NOT_AUTHORIZED, f"{half.vm_name} is replicated from {half.peer_site}, not from {site}")
     if half.state == "Suspended":
-        raise PeerRefused(409, "StateConflict", f"the replica of {half.vm_name} is suspended; resume it")
+        raise refused(Code.STATE_CONFLICT, f"the replica of {half.vm_name} is suspended; resume it")

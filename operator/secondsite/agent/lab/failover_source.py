@@ -17,6 +17,7 @@ from secondsite.agent.lab.engine import (
 )
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
+from secondsite.agent.lab.lookups import half_of, target_association
 from secondsite.agent.lab.peer import code_of
 from secondsite.agent.lab.results import Handlers, Result
 from secondsite.agent.lab.roles import Roles
@@ -45,7 +46,7 @@ class FailoverSource:
 
     def prepare(self, command: Command) -> Result:
         """Send what is pending, as a Synced point, and keep the VM from starting (row 23). Raises Refusal."""
-        half = self._half(command.vm_id, Event.PREPARE_FAILOVER)
+        half = half_of(self._estate, command.vm_id, Event.PREPARE_FAILOVER)
         if command.resumed and half.state == "PreparedForFailover":
             return {}
         known = {"vm_off": self._is_off(half)}
@@ -62,7 +63,7 @@ class FailoverSource:
     def cancel(self, command: Command) -> Result:
         """Let the VM start again, and go on replicating (row 24). Raises Refusal."""
         with self._roles.lock:
-            half = self._half(command.vm_id, Event.CANCEL_FAILOVER)
+            half = half_of(self._estate, command.vm_id, Event.CANCEL_FAILOVER)
             if command.resumed and half.state == "Replicating":
                 return {}
             self._estate.halves.step(half.vm_id, Event.CANCEL_FAILOVER, last_cycle_start=None, retry_time=None)
@@ -72,11 +73,11 @@ class FailoverSource:
         """Be the replica of the side that took over (row 30). Raises Refusal."""
         wish = cast("arguments.DemoteToReplica", command.arguments)
         with self._roles.lock:
-            half = self._half(command.vm_id, Event.DEMOTE)
+            half = half_of(self._estate, command.vm_id, Event.DEMOTE)
             if command.resumed and half.side == "Replica" and half.peer_site == wish.peer_site:
                 return {}
             self._estate.halves.require(half.vm_id, half.vm_name, Event.DEMOTE, vm_off=self._is_off(half))
-            self._roles.require_target(wish.association, wish.peer_site)
+            target_association(self._estate, wish.association, wish.peer_site)
             change = Changeover(
                 vm_id=half.vm_id,
                 becomes="Replica",
@@ -89,13 +90,6 @@ class FailoverSource:
             )
             self._roles.give_up(change, half)
             return {}
-
-    def _half(self, vm_id: str, event: Event) -> Half:
-        half = self._estate.halves.get(vm_id)
-        if half is None:
-            self._estate.halves.require(vm_id, vm_id, event)
-            raise Refusal(Code.NOT_FOUND, f"VM {vm_id} is not replicated from this site")
-        return half
 
     def _is_off(self, half: Half) -> bool:
         machine = self._estate.centre.machine(half.vm_id)

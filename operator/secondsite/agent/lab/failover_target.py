@@ -13,10 +13,10 @@ from secondsite.agent.lab.choice import choose, require_synced
 from secondsite.agent.lab.engine import EngineError, RecoveryPoint, UnknownPoint
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
+from secondsite.agent.lab.lookups import half_of, store_of
 from secondsite.agent.lab.recovered import FAILED_OVER, NOT_FAILED_OVER
 from secondsite.agent.lab.relation import point_fact
-from secondsite.agent.lab.replica import ReplicaStore
-from secondsite.agent.lab.results import Handler, Handlers, Result, replication
+from secondsite.agent.lab.results import Handler, Handlers, Result, point_result, replication
 from secondsite.agent.lab.reversal_peer import Reversal
 from secondsite.agent.lab.roles import Roles
 from secondsite.agent.lab.state import Changeover, Half
@@ -57,7 +57,7 @@ class FailoverTarget:
     def fail_over(self, command: Command) -> Result:
         """Have the replica VM run from a recovery point, once it is started (row 25). The peer is not asked."""
         wish = cast("arguments.Failover", command.arguments)
-        half = self._half(command.vm_id, Event.FAILOVER)
+        half = half_of(self._estate, command.vm_id, Event.FAILOVER)
         if not (command.resumed and half.state in FAILED_OVER):
             self._estate.halves.require(half.vm_id, half.vm_name, Event.FAILOVER)
             self._begin(half, wish)
@@ -65,15 +65,15 @@ class FailoverTarget:
             clock = self._estate.clock
             threading.Event().wait(clock.scaled(clock.knobs.failover_seconds))
             half = self._estate.halves.step(half.vm_id, Event.FAILOVER_DONE) or half
-        return _result(half)
+        return point_result(half.failover_point)
 
     def cancel(self, command: Command) -> Result:
         """Turn the VM off and discard what it wrote: a replica as before (row 27)."""
-        half = self._half(command.vm_id, Event.CANCEL_FAILOVER)
+        half = half_of(self._estate, command.vm_id, Event.CANCEL_FAILOVER)
         if command.resumed and half.state == "Replicating":
             return {}
         self._estate.halves.require(half.vm_id, half.vm_name, Event.CANCEL_FAILOVER)
-        store = self._store(half)
+        store = store_of(self._estate, half)
         self._estate.recovered.turn_off(half.vm_id)
         self._estate.machinery.cancel_failover(store.store, half.failover_clone)
         self._estate.halves.step(half.vm_id, Event.CANCEL_FAILOVER, **NOT_FAILED_OVER)
@@ -83,16 +83,16 @@ class FailoverTarget:
 
     def commit(self, command: Command) -> Result:
         """Keep the chosen point, and no other (row 28)."""
-        half = self._half(command.vm_id, Event.COMMIT_FAILOVER)
+        half = half_of(self._estate, command.vm_id, Event.COMMIT_FAILOVER)
         if not (command.resumed and half.state == "FailedOver"):
             self._estate.halves.step(half.vm_id, Event.COMMIT_FAILOVER)
-        self._estate.recovered.forget_others(half, self._store(half))
+        self._estate.recovered.forget_others(half, store_of(self._estate, half))
         return {}
 
     def reverse(self, command: Command) -> Result:
         """Replicate back to where the VM came from (rows 29 and 31). Raises Refusal; repeated, it ends the same."""
         wish = cast("arguments.ReverseReplication", command.arguments)
-        half = self._half(command.vm_id, Event.REVERSE)
+        half = half_of(self._estate, command.vm_id, Event.REVERSE)
         if command.resumed and half.side == "Primary":
             return {}
         if half.side == "Primary" or half.state not in FAILED_OVER:
@@ -141,7 +141,7 @@ class FailoverTarget:
         return {}
 
     def _term(self, half: Half) -> int:
-        standing = self._estate.machinery.failed_over(self._store(half).store)
+        standing = self._estate.machinery.failed_over(store_of(self._estate, half).store)
         if standing is None:
             raise Refusal(Code.STATE_CONFLICT, f"{half.vm_name} was not failed over", remedy="Fail it over first.")
         return standing[2]
@@ -162,7 +162,7 @@ class FailoverTarget:
 
     def _begin(self, half: Half, wish: arguments.Failover) -> None:
         """The engine first: where it refuses, nothing has changed."""
-        store = self._store(half)
+        store = store_of(self._estate, half)
         generation = max(store.store.status().generation, half.generation) + 1
         for _ in range(_CHOICES):
             points = store.points()
@@ -186,32 +186,3 @@ class FailoverTarget:
         fact = point_fact(half.vm_name, point)
         changes = {"failover_point": fact, "failover_clone": clone_id, "planned": planned}
         self._estate.halves.step(half.vm_id, Event.FAILOVER, **changes)
-
-    def _half(self, vm_id: str, event: Event) -> Half:
-        half = self._estate.halves.get(vm_id)
-        if half is None:
-            self._estate.halves.require(vm_id, vm_id, event)
-            raise Refusal(Code.NOT_FOUND, f"VM {vm_id} has no replica at this site")
-        return half
-
-    def _store(self, half: Half) -> ReplicaStore:
-        store = self._estate.replicas.get(half.vm_id)
-        if store is None:
-            why = self._estate.replicas.unreadable.get(half.vm_id, "it has no files")
-            raise Refusal(
-                Code.STATE_CONFLICT,
-                f"The replica of {half.vm_name} cannot be opened: {why}",
-                remedy="Stop the agent, run `secondsite agent store repair` on its data folder, start it again.",
-            )
-        return store
-
-
-def _result(half: Half) -> Result:
-    point = half.failover_point
-    if point is None:
-        return {}
-    return {
-        "recoveryPoint": point.id,
-        "recoveryPointTime": point.source_time.isoformat(),
-        "recoveryPointType": point.type,
-    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from secondsite.agent.lab.engine import PeerRefused
 from secondsite.agent.lab.faults import Fault, Faults
+from secondsite.agent.lab.posts import refused
 from secondsite.wire.problems import Code
 
 _NO_ROOM = "The volume of the replica is full: no room is left for another cycle"
@@ -12,7 +13,7 @@ _NO_ROOM = "The volume of the replica is full: no room is left for another cycle
 def require_served(faults: Faults, site: str, vm_id: str, path: str, broker: str) -> None:
     """Raises PeerRefused where a fault keeps `site` from what it asks at `path`. `broker` is whom it dials."""
     if faults.on(Fault.VMMS_RESTART):
-        raise PeerRefused(503, Code.SETTLING.value, "the Hyper-V management service restarts here")
+        raise refused(Code.SETTLING, "the Hyper-V management service restarts here")
     if faults.on(Fault.BROKER_OFFLINE):
         raise PeerRefused(
             503,
@@ -20,9 +21,7 @@ def require_served(faults: Faults, site: str, vm_id: str, path: str, broker: str
             f"the Hyper-V Replica Broker {broker} is offline: no replica host is named",
         )
     if faults.on(Fault.AUTHORIZATION_REVOKED, vm_id):
-        raise PeerRefused(
-            403, Code.NOT_AUTHORIZED.value, f"no authorization entry lets site {site} replicate VM {vm_id} to this one"
-        )
+        raise refused(Code.NOT_AUTHORIZED, f"no authorization entry lets site {site} replicate VM {vm_id} to this one")
     if _opens_cycle(path) and faults.on(Fault.REPLICA_DISK_FULL, vm_id):
         raise PeerRefused(507, "InsufficientSpace", _NO_ROOM)
 

@@ -13,6 +13,7 @@ from secondsite.agent.lab.engine.media.manifest import load_manifest, manifest_p
 from secondsite.agent.lab.engine.types import Told
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
+from secondsite.agent.lab.lookups import half_of
 from secondsite.agent.lab.replica import ReplicaStore
 from secondsite.agent.lab.results import Handlers, Result
 from secondsite.agent.lab.source_verbs import BEGUN, SourceVerbs
@@ -52,12 +53,12 @@ class MediaVerbs:
             if self._estate.halves.state(command.vm_id) == "ReadyForInitialReplication":
                 self._estate.halves.update(command.vm_id, media="", initial_start_time=None)
             return self._source.start_initial(command)
-        half = self._require(command.vm_id, Event.START_INITIAL_LATER)
+        half = half_of(self._estate, command.vm_id, Event.START_INITIAL_LATER)
         if command.resumed and (half.initial_start_time == wish.start_time or half.state in BEGUN):
             return {}
         near = triggers.within_a_week(wish.start_time, self._estate.clock.now())
         self._estate.halves.require(half.vm_id, half.vm_name, Event.START_INITIAL_LATER, within_a_week=near)
-        self._track(half)
+        self._source.track(half)
         self._estate.halves.step(
             half.vm_id,
             Event.START_INITIAL_LATER,
@@ -69,7 +70,7 @@ class MediaVerbs:
 
     def stop(self, command: Command) -> Result:
         """Stop-VMInitialReplication: what runs, an export too, or a start that was only set."""
-        half = self._require(command.vm_id, Event.STOP_INITIAL)
+        half = half_of(self._estate, command.vm_id, Event.STOP_INITIAL)
         if half.initial_start_time is None:
             return self._source.stop_initial(command)
         with self._estate.open_primary(half).quiet():
@@ -78,13 +79,13 @@ class MediaVerbs:
 
     def export(self, command: Command) -> Result:
         """Start-VMInitialReplication -DestinationPath: tracking begins, and the relation's turn writes the disks."""
-        half = self._require(command.vm_id, Event.EXPORT_INITIAL)
+        half = half_of(self._estate, command.vm_id, Event.EXPORT_INITIAL)
         path = cast("arguments.Media", command.arguments).path
         if command.resumed and half.media == path:
             return {}
         self._estate.halves.require(half.vm_id, half.vm_name, Event.EXPORT_INITIAL)
         _expect_free(half, Path(path))
-        self._track(half)
+        self._source.track(half)
         self._estate.halves.step(
             half.vm_id,
             Event.EXPORT_INITIAL,
@@ -98,7 +99,7 @@ class MediaVerbs:
 
     def import_(self, command: Command) -> Result:
         """Import-VMInitialReplication: the export becomes the first recovery point; damaged media change nothing."""
-        half = self._require(command.vm_id, Event.IMPORT_INITIAL)
+        half = half_of(self._estate, command.vm_id, Event.IMPORT_INITIAL)
         if command.resumed and half.initial_done:
             return {}
         self._estate.halves.require(half.vm_id, half.vm_name, Event.IMPORT_INITIAL)
@@ -123,18 +124,6 @@ class MediaVerbs:
                 f"Importing the first copy of {half.vm_name} from {folder}: {error}",
                 remedy="See that the folder can be read, that there is room, and that the replica is still empty.",
             ) from error
-
-    def _require(self, vm_id: str, event: Event) -> Half:
-        half = self._estate.halves.get(vm_id)
-        if half is None:
-            self._estate.halves.require(vm_id, vm_id, event)
-            raise Refusal(Code.NOT_FOUND, f"VM {vm_id} is not replicated here")
-        return half
-
-    def _track(self, half: Half) -> None:
-        primary = self._estate.open_primary(half)
-        with self._estate.guests[half.vm_id].paused():
-            primary.track()
 
 
 def _expect_free(half: Half, folder: Path) -> None:

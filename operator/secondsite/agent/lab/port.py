@@ -1,33 +1,12 @@
-"""The messages about relations on the data port of a lab site, and who sends them."""
+"""Who sends to the data port of a lab site."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-import msgspec
-
-from secondsite.agent.lab.engine import PeerRefused, Post
-from secondsite.agent.lab.peer import EnableReplica, ReplicaEnabled
+from secondsite.agent.lab.posts import refused
 from secondsite.trust.names import Name, Role
-from secondsite.wire.problems import STATUS, Refusal
-
-Enable = Callable[[str, str, EnableReplica], ReplicaEnabled]
-"""Site that asks, VM, message. Raises Refusal."""
-
-
-def answer_enable(enable: Enable) -> Post:
-    """`EnableReplica` as the data port takes it: `enable` carries it out."""
-
-    def post(site: str, vm_id: str, body: bytes) -> ReplicaEnabled:
-        try:
-            return enable(site, vm_id, msgspec.json.decode(body, type=EnableReplica))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise PeerRefused(400, "InvalidRequest", f"not an EnableReplica: {error}") from error
-        except Refusal as error:
-            text = f"{error.detail}. {error.remedy}" if error.remedy else error.detail
-            raise PeerRefused(STATUS[error.code], error.code.value, text) from error
-
-    return post
+from secondsite.wire.problems import Code
 
 
 def site_of(certificate: Mapping[str, object] | None) -> str:
@@ -39,5 +18,5 @@ def site_of(certificate: Mapping[str, object] | None) -> str:
     except ValueError:
         name = None
     if name is None or name.role is not Role.AGENT:
-        raise PeerRefused(403, "WrongRole", f"the data port takes agents of the vault only, not {uris or 'a stranger'}")
+        raise refused(Code.WRONG_ROLE, f"the data port takes agents of the vault only, not {uris or 'a stranger'}")
     return name.site

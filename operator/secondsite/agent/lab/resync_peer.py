@@ -7,9 +7,7 @@ Sent again until it is answered. That one ended well the replica's side sees by 
 
 from __future__ import annotations
 
-import msgspec
-
-from secondsite.agent.lab.engine import PeerClient, PeerRefused
+from secondsite.agent.lab.engine import PeerClient
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.halves import Halves
 from secondsite.agent.lab.table import find
@@ -42,12 +40,8 @@ class Listener:
     def __init__(self, halves: Halves) -> None:
         self._halves = halves
 
-    def __call__(self, _site: str, vm_id: str, body: bytes) -> ReplicaState:
+    def __call__(self, _site: str, vm_id: str, message: Resynchronization) -> ReplicaState:
         """A state in which it changes nothing (no first point yet, failed over) is no error: the cycle will tell."""
-        try:
-            message = msgspec.json.decode(body, type=Resynchronization)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise PeerRefused(400, "InvalidRequest", f"not a Resynchronization: {error}") from error
         event = Event.PEER_RESYNCHRONIZES if message.under_way else Event.PEER_STOPPED_RESYNC
         half = self._halves.get(vm_id)
         if half and find(half.side, half.state, event, half.look):

@@ -7,6 +7,7 @@ from secondsite.agent.lab import resync, triggers, turns
 from secondsite.agent.lab.engine import LinkError, PeerRefused, Stopped
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
+from secondsite.agent.lab.lookups import half_of
 from secondsite.agent.lab.results import Handlers, Result
 from secondsite.agent.lab.slots import slot_id
 from secondsite.agent.lab.state import Half
@@ -38,7 +39,7 @@ class ResyncVerbs:
     def resynchronize(self, command: Command) -> Result:
         """Resume-VMReplication -Resynchronize, now or with -ResynchronizeStartTime."""
         wish = command.arguments
-        half = self._half(command.vm_id, Event.RESYNCHRONIZE)
+        half = half_of(self._estate, command.vm_id, Event.RESYNCHRONIZE, "Primary")
         start = wish.start_time if isinstance(wish, arguments.Resynchronize) else None
         if start is not None:
             known = {"within_a_week": triggers.within_a_week(start, self._estate.clock.now())}
@@ -55,7 +56,7 @@ class ResyncVerbs:
 
     def stop(self, command: Command) -> Result:
         """Stop-VMReplication: the next one begins from zero."""
-        half = self._half(command.vm_id, Event.STOP_RESYNCHRONIZE)
+        half = half_of(self._estate, command.vm_id, Event.STOP_RESYNCHRONIZE, "Primary")
         stopped = half.state == "WaitingForStartResynchronize" and half.resynchronize_start_time is None
         if command.resumed and stopped:
             return {}
@@ -66,7 +67,7 @@ class ResyncVerbs:
 
     def synchronize(self, command: Command) -> Result:
         """A cycle at once; it returns when all that was written before the command is delivered."""
-        half = self._half(command.vm_id, Event.SYNCHRONIZE)
+        half = half_of(self._estate, command.vm_id, Event.SYNCHRONIZE, "Primary")
         self._estate.halves.require(half.vm_id, half.vm_name, Event.SYNCHRONIZE)
         primary = self._estate.open_primary(half)
         try:
@@ -83,13 +84,6 @@ class ResyncVerbs:
                 remedy="Replication tries it again by itself; see the message of the relation.",
             ) from error
         return {}
-
-    def _half(self, vm_id: str, event: Event) -> Half:
-        half = self._estate.halves.get(vm_id)
-        if half is None or half.side != "Primary":
-            self._estate.halves.require(vm_id, vm_id, event)
-            raise Refusal(Code.NOT_FOUND, f"VM {vm_id} is not replicated from this site")
-        return half
 
     def _same_sizes(self, half: Half) -> bool:
         """Also true where the peer does not answer: then the comparison finds out."""

@@ -7,15 +7,11 @@ First it only looks, so that nothing has changed where the answer is no; then it
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import msgspec
-
-from secondsite.agent.lab.engine import LinkError, PeerClient, PeerRefused, Post
+from secondsite.agent.lab.engine import LinkError, PeerClient, PeerRefused
 from secondsite.agent.lab.peer import code_of
 from secondsite.wire.facts import Replication
 from secondsite.wire.peer import Message
-from secondsite.wire.problems import STATUS, Code, Refusal
+from secondsite.wire.problems import Code, Refusal
 
 REVERSALS = "/v1/reversals/"
 
@@ -39,10 +35,6 @@ class Reversed(Message, frozen=True, kw_only=True):
     """Of the side that answers."""
 
 
-Answer = Callable[[str, str, Reversal], Reversed]
-"""Site that asks, VM, message. Raises Refusal."""
-
-
 def ask(client: PeerClient, vm_id: str, name: str, message: Reversal) -> Reversed:
     """Ask the peer. Raises Refusal: the peer's own, or PeerUnreachable."""
     try:
@@ -60,18 +52,3 @@ def ask(client: PeerClient, vm_id: str, name: str, message: Reversal) -> Reverse
             f"The other side refused to become the replica of {name}: {error.detail}",
             remedy="Nothing was changed here; see what it says, then reverse again.",
         ) from error
-
-
-def answering(answer: Answer) -> Post:
-    """`Reversal` as the data port takes it: `answer` carries it out."""
-
-    def post(site: str, vm_id: str, body: bytes) -> Reversed:
-        try:
-            return answer(site, vm_id, msgspec.json.decode(body, type=Reversal))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise PeerRefused(400, "InvalidRequest", f"not a Reversal: {error}") from error
-        except Refusal as error:
-            text = f"{error.detail}. {error.remedy}" if error.remedy else error.detail
-            raise PeerRefused(STATUS[error.code], error.code.value, text) from error
-
-    return post

@@ -9,12 +9,13 @@ from secondsite.agent.lab.datacentre import Machine
 from secondsite.agent.lab.engine import EngineError, NoSpace, PointInUse
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
+from secondsite.agent.lab.lookups import require_same_hurry, store_of, target_association
 from secondsite.agent.lab.population import landed
 from secondsite.agent.lab.replica import ReplicaStore
 from secondsite.agent.lab.report import Reporter
 from secondsite.agent.lab.reversal_peer import Reversal, Reversed
 from secondsite.agent.lab.slots import slot_fact, slot_id
-from secondsite.agent.lab.state import Association, Changeover, Half, Replica
+from secondsite.agent.lab.state import Changeover, Half, Replica
 from secondsite.agent.lab.table import find
 from secondsite.wire.problems import Code, Refusal
 
@@ -46,7 +47,7 @@ class Roles:
     def prepare(self, half: Half) -> None:
         """What may be refused before a replica comes to run for good; older points go. The guest runs on."""
         try:
-            self._estate.machinery.prepare_promotion(self._store(half).store)
+            self._estate.machinery.prepare_promotion(store_of(self._estate, half).store)
         except EngineError as error:
             raise _refused(half.vm_name, error) from error
 
@@ -89,9 +90,8 @@ class Roles:
         """The peer reverses: this side becomes the replica, or is one by now. Raises Refusal."""
         with self.lock:
             half = self._half_of(site, vm_id)
-            self.require_target(message.association, site)
-            if message.hurry != self._estate.clock.hurry:
-                raise Refusal(Code.INVALID_REQUEST, f"This lab hurries by {self._estate.clock.hurry:g}")
+            target_association(self._estate, message.association, site)
+            require_same_hurry(self._estate, message.hurry)
             if half.side == "Replica":
                 planned = half.state != "WaitingForInitialReplication" and half.generation == message.generation
                 if planned or half.state == "WaitingForInitialReplication":
@@ -136,17 +136,6 @@ class Roles:
             home=True,
         )
 
-    def require_target(self, association: str, site: str) -> Association:
-        """The association that lets `site` replicate to this one. Raises Refusal."""
-        found = self._estate.documents.get(Association, association)
-        if found is None or found.role != "Target" or found.peer_site != site:
-            raise Refusal(
-                Code.NOT_AUTHORIZED,
-                f"Association {association} does not let {site} replicate to {self._estate.context.site}",
-                remedy=f"Put it at {self._estate.context.site} first, with role Target and peer site {site}.",
-            )
-        return found
-
     def _promote(self, change: Changeover, store: ReplicaStore) -> None:
         vm_id, changes, machinery = change.vm_id, self._estate.changes, self._estate.machinery
         replica = self._estate.documents.get(Replica, vm_id)
@@ -155,13 +144,6 @@ class Roles:
         # Those that were excluded must be there before: one that is made later would cost the others their map.
         machinery.make_disks(Machine.model_validate_json(change.machine), changes.disk(vm_id, "any").parent, names)
         machinery.promote(store.store, changes.tracking(vm_id), disks)
-
-    def _store(self, half: Half) -> ReplicaStore:
-        store = self._estate.replicas.get(half.vm_id)
-        if store is None:
-            why = self._estate.replicas.unreadable.get(half.vm_id, "it has no files")
-            raise Refusal(Code.STATE_CONFLICT, f"The replica of {half.vm_name} cannot be opened: {why}")
-        return store
 
     def _require_prepared(self, half: Half) -> None:
         if find(half.side, half.state, Event.PEER_REVERSED, half.look) is None:

@@ -10,7 +10,7 @@ from secondsite.agent.lab import counters, coverage, inventory, peer
 from secondsite.agent.lab.datacentre import Machine
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
-from secondsite.agent.lab.primary import Primary
+from secondsite.agent.lab.lookups import half_of
 from secondsite.agent.lab.results import Handlers, Result, replication
 from secondsite.agent.lab.state import Half, Replica
 from secondsite.wire import arguments
@@ -89,22 +89,20 @@ class SourceVerbs:
 
     def start_initial(self, command: Command) -> Result:
         """Start-VMInitialReplication: tracking begins, then the copy; the thread of the relation goes on with it."""
-        half = self._half(command.vm_id, Event.START_INITIAL)
+        half = half_of(self._estate, command.vm_id, Event.START_INITIAL, "Primary")
         if command.resumed and half.state in BEGUN:
             return {}
         self._estate.halves.require(half.vm_id, half.vm_name, Event.START_INITIAL)
-        primary = self._primary(half)
-        with self._estate.guests[half.vm_id].paused():
-            primary.track()
+        self.track(half)
         self._estate.halves.step(half.vm_id, Event.START_INITIAL, last_cycle_start=None, retry_time=None, failures=0)
         return {}
 
     def stop_initial(self, command: Command) -> Result:
         """Stop-VMInitialReplication: the next start begins with a fresh freeze."""
-        half = self._half(command.vm_id, Event.STOP_INITIAL)
+        half = half_of(self._estate, command.vm_id, Event.STOP_INITIAL, "Primary")
         if command.resumed and half.state == "ReadyForInitialReplication":
             return {}
-        primary = self._primary(half)
+        primary = self._estate.open_primary(half)
         with primary.quiet():
             self._estate.halves.step(half.vm_id, Event.STOP_INITIAL, failures=0, failure="", retry_time=None)
             primary.abandon()
@@ -112,19 +110,19 @@ class SourceVerbs:
 
     def suspend(self, command: Command) -> Result:
         """Suspend-VMReplication: changes are tracked, not sent."""
-        half = self._half(command.vm_id, Event.SUSPEND)
+        half = half_of(self._estate, command.vm_id, Event.SUSPEND, "Primary")
         if command.resumed and half.state in ("Suspended", "ResynchronizeSuspended"):
             return {}
-        with self._primary(half).quiet():
+        with self._estate.open_primary(half).quiet():
             self._estate.halves.step(half.vm_id, Event.SUSPEND)
         return {}
 
     def resume(self, command: Command) -> Result:
         """Resume-VMReplication: what is pending goes with the next cycle, which is due at once."""
-        half = self._half(command.vm_id, Event.RESUME)
+        half = half_of(self._estate, command.vm_id, Event.RESUME, "Primary")
         if command.resumed and half.state in ("Replicating", "InitialReplicationInProgress", "Resynchronizing"):
             return {}
-        with self._primary(half).quiet():
+        with self._estate.open_primary(half).quiet():
             self._estate.halves.step(
                 half.vm_id, Event.RESUME, failures=0, failure="", retry_time=None, last_cycle_start=None
             )
@@ -132,7 +130,7 @@ class SourceVerbs:
 
     def disable(self, command: Command) -> Result:
         """Remove-VMReplication on the primary: the other half stays and finds out for itself."""
-        half = self._half(command.vm_id, Event.DISABLE)
+        half = half_of(self._estate, command.vm_id, Event.DISABLE, "Primary")
         primary = self._estate.primaries.get(half.vm_id)
         # Where it could not even be opened, giving it up is what is left to do.
         with primary.quiet() if primary else contextlib.nullcontext():
@@ -140,19 +138,15 @@ class SourceVerbs:
         self._estate.close_primary(half.vm_id)
         return {}
 
+    def track(self, half: Half) -> None:
+        """From here on no write of the guest escapes the map of changes."""
+        primary = self._estate.open_primary(half)
+        with self._estate.guests[half.vm_id].paused():
+            primary.track()
+
     def _machine(self, vm_id: str) -> Machine:
         machine = self._estate.centre.machine(vm_id)
         if machine is None:
             coverage.require_production(vm_id, self._estate.documents.all(Replica), self._estate.halves.all())
             raise Refusal(Code.NOT_FOUND, f"No VM {vm_id} at this site", remedy="Refresh the inventory, or correct it.")
         return machine
-
-    def _half(self, vm_id: str, event: Event) -> Half:
-        half = self._estate.halves.get(vm_id)
-        if half is None or half.side != "Primary":
-            self._estate.halves.require(vm_id, vm_id, event)
-            raise Refusal(Code.NOT_FOUND, f"VM {vm_id} is not replicated from this site")
-        return half
-
-    def _primary(self, half: Half) -> Primary:
-        return self._estate.open_primary(half)

@@ -7,13 +7,15 @@ from typing import cast
 import msgspec
 
 from secondsite.agent.driver import Command
-from secondsite.agent.lab import counters, coverage, inventory, rpo
+from secondsite.agent.lab import counters, coverage, rpo
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
+from secondsite.agent.lab.lookups import half_of, require_same_hurry, target_association
 from secondsite.agent.lab.peer import EnableReplica, ReplicaEnabled
 from secondsite.agent.lab.report import Reporter
 from secondsite.agent.lab.resources import Resources
 from secondsite.agent.lab.results import Handlers, Result, replication
+from secondsite.agent.lab.room import require_room
 from secondsite.agent.lab.state import Association, Half, Replica
 from secondsite.wire import arguments
 from secondsite.wire.facts import AdapterSetting
@@ -56,7 +58,7 @@ class TargetVerbs:
                 f"VM {wish.vm_name} ({command.vm_id}) runs at this site itself",
                 remedy="A replica needs another site.",
             )
-        association = self._association(wish)
+        association = target_association(self._estate, wish.association, wish.peer_site)
         before = self._estate.documents.get(Replica, command.vm_id)
         blank = before or Replica(command.vm_id, "", "", "", "", "", "")
         replica = msgspec.structs.replace(
@@ -76,11 +78,11 @@ class TargetVerbs:
         prepared = self._estate.documents.get(Replica, vm_id)
         if prepared is None or (prepared.peer_site, prepared.association) != (site, message.association):
             raise Refusal(Code.NOT_AUTHORIZED, f"no place was prepared here for VM {message.vm_name} from {site}")
-        if message.hurry != self._estate.clock.hurry:
-            raise Refusal(Code.INVALID_REQUEST, f"this lab hurries by {self._estate.clock.hurry:g}")
+        require_same_hurry(self._estate, message.hurry)
         self._estate.halves.require(vm_id, message.vm_name, Event.PEER_ENABLED)
         coverage.require_runnable(self._estate.centre, prepared, message.configuration_version, message.generation)
-        self._require_space(prepared, sum(disk.size for disk in message.disks))
+        replicas = self._estate.documents.all(Replica)
+        require_room(self._estate.centre, replicas, prepared, sum(disk.size for disk in message.disks))
         replica = msgspec.structs.replace(
             prepared,
             generation=message.generation,
@@ -112,7 +114,7 @@ class TargetVerbs:
     def configure(self, command: Command) -> Result:
         """Adapters as planned; they stay disconnected until a failover."""
         wish = cast("arguments.ConfigureReplica", command.arguments)
-        self._half(command, Event.CONFIGURE)
+        half_of(self._estate, command.vm_id, Event.CONFIGURE)
         self._estate.halves.require(command.vm_id, command.vm_id, Event.CONFIGURE)
         for plan in wish.adapters:
             if plan.network:
@@ -131,14 +133,14 @@ class TargetVerbs:
 
     def suspend(self, command: Command) -> Result:
         """Suspend-VMReplication: the next cycle is refused, and the primary's side falls into Error."""
-        half = self._half(command, Event.SUSPEND)
+        half = half_of(self._estate, command.vm_id, Event.SUSPEND)
         if not (command.resumed and half.state == "Suspended"):
             self._estate.halves.step(command.vm_id, Event.SUSPEND)
         return {}
 
     def resume(self, command: Command) -> Result:
         """Resume-VMReplication: cycles are taken again; the primary's side has to be resumed by itself."""
-        half = self._half(command, Event.RESUME)
+        half = half_of(self._estate, command.vm_id, Event.RESUME)
         if not (command.resumed and half.state == "Replicating"):
             self._estate.halves.step(command.vm_id, Event.RESUME)
         return {}
@@ -161,24 +163,6 @@ class TargetVerbs:
         self._estate.documents.remove(Replica, command.vm_id)
         self._reporter.inventory()
         return {}
-
-    def _half(self, command: Command, event: Event) -> Half:
-        """The half that an event is for. Raises Refusal where there is none."""
-        half = self._estate.halves.get(command.vm_id)
-        if half is None:
-            self._estate.halves.require(command.vm_id, command.vm_id, event)
-            raise Refusal(Code.NOT_FOUND, f"VM {command.vm_id} has no replica at this site")
-        return half
-
-    def _association(self, wish: arguments.PrepareReplica) -> Association:
-        found = self._estate.documents.get(Association, wish.association)
-        if found is None or found.role != "Target" or found.peer_site != wish.peer_site:
-            raise Refusal(
-                Code.NOT_AUTHORIZED,
-                f"Association {wish.association} does not let {wish.peer_site} replicate to this site",
-                remedy="Put the association first.",
-            )
-        return found
 
     def _host(self, cloud: str, group: str, vm_id: str) -> str:
         centre = self._estate.centre
@@ -212,13 +196,3 @@ class TargetVerbs:
                 remedy="Offer a storage classification to the cloud in VMM.",
             )
         return choices[0]
-
-    def _require_space(self, replica: Replica, needed: int) -> None:
-        others = [item for key, item in self._estate.documents.all(Replica).items() if key != replica.vm_id]
-        free = inventory.free_bytes(self._estate.centre, others, replica.storage)
-        if needed > free:
-            raise Refusal(
-                Code.STORAGE_EXHAUSTED,
-                f"Replica of {replica.vm_name} needs {needed} bytes of {replica.storage}, {free} are free",
-                remedy="Add storage at the target, or choose another classification.",
-            )

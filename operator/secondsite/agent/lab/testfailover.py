@@ -14,11 +14,12 @@ from secondsite.agent.lab.choice import choose
 from secondsite.agent.lab.engine import EngineError, UnknownPoint
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
+from secondsite.agent.lab.lookups import half_of, store_of
 from secondsite.agent.lab.probe import Answer, probe
 from secondsite.agent.lab.relation import point_fact
 from secondsite.agent.lab.replica import ReplicaStore
 from secondsite.agent.lab.resources import Resources
-from secondsite.agent.lab.results import Handlers, Result
+from secondsite.agent.lab.results import Handlers, Result, point_result
 from secondsite.agent.lab.slots import slot_id
 from secondsite.agent.lab.state import Half, Replica
 from secondsite.agent.lab.truth import examine
@@ -52,14 +53,14 @@ class TestFailovers:
     def start(self, command: Command) -> Result:
         """Clone a recovery point; the same test again finds its test VM. Raises Refusal."""
         wish = cast("arguments.StartTestFailover", command.arguments)
-        half = self._half(command.vm_id, Event.START_TEST)
+        half = half_of(self._estate, command.vm_id, Event.START_TEST, "Replica")
         if half.test_vm and half.test_vm.owner == wish.owner and half.test_vm.state == "Running":
             return _result(half.test_vm)
         if not half.test_vm or half.test_vm.owner != wish.owner:
             self._estate.halves.require(half.vm_id, half.vm_name, Event.START_TEST)
         network = self._resources.test_network(wish.network)
         networks = {plan.adapter: self._resources.test_network(plan.network) for plan in wish.adapters}
-        store, replica = self._store(half), self._replica(half.vm_id)
+        store, replica = store_of(self._estate, half), self._replica(half.vm_id)
         for _ in range(_CHOICES):
             point = choose(half.vm_name, store.points(), wish)
             test = TestVM(
@@ -92,7 +93,7 @@ class TestFailovers:
     def check(self, command: Command) -> Answer:
         """Probe the test VM once. Raises Refusal where the test has none."""
         wish = cast("arguments.CheckTestVM", command.arguments)
-        half = self._half(command.vm_id, Event.CHECK_TEST)
+        half = half_of(self._estate, command.vm_id, Event.CHECK_TEST, "Replica")
         self._estate.halves.require(half.vm_id, half.vm_name, Event.CHECK_TEST)
         test = half.test_vm
         if test is None or test.owner != wish.owner or test.state != "Running":
@@ -119,30 +120,12 @@ class TestFailovers:
                 remedy="Clean up the test that owns it.",
             )
         self._estate.halves.require(half.vm_id, half.vm_name, Event.STOP_TEST)
-        store = self._store(half)
+        store = store_of(self._estate, half)
         with self._clones:
             store.drop_clone(half.clone_id)
         self._estate.halves.step(half.vm_id, Event.STOP_TEST, test_vm=None, test_adapters=(), clone_id="")
         store.tidy()
         return {}
-
-    def _half(self, vm_id: str, event: Event) -> Half:
-        half = self._estate.halves.get(vm_id)
-        if half is None or half.side != "Replica":
-            self._estate.halves.require(vm_id, half.vm_name if half else vm_id, event)
-            raise Refusal(Code.NOT_FOUND, f"VM {vm_id} has no replica at this site")
-        return half
-
-    def _store(self, half: Half) -> ReplicaStore:
-        store = self._estate.replicas.get(half.vm_id)
-        if store is None:
-            why = self._estate.replicas.unreadable.get(half.vm_id, "it has no files")
-            raise Refusal(
-                Code.STATE_CONFLICT,
-                f"The replica of {half.vm_name} cannot be opened: {why}",
-                remedy="Stop the agent, run `secondsite agent store repair` on its data folder, start it again.",
-            )
-        return store
 
     def _replica(self, vm_id: str) -> Replica:
         replica = self._estate.documents.get(Replica, vm_id)
@@ -161,7 +144,7 @@ class TestFailovers:
 
     def _probe(self, half: Half, wish: arguments.CheckTestVM, *, connected: bool) -> Answer:
         with self._clones:
-            clone = self._store(half).open_clone(half.clone_id)
+            clone = store_of(self._estate, half).open_clone(half.clone_id)
             try:
                 log = _log_disk(half, list(clone.disks))
                 evidence = examine(lambda offset, length: clone.read(log, offset, length))
@@ -184,12 +167,5 @@ def _clone_id(owner: str, point_id: str) -> str:
 
 def _result(test: TestVM) -> Result:
     """What outlives the test VM: the evidence of what was tested."""
-    point = test.recovery_point
     made = {"testVM": test.name, "testVMID": test.id, "host": test.host, "network": test.network}
-    if point is None:
-        return made
-    return made | {
-        "recoveryPoint": point.id,
-        "recoveryPointTime": point.source_time.isoformat(),
-        "recoveryPointType": point.type,
-    }
+    return made | point_result(test.recovery_point)
