@@ -61,7 +61,8 @@ async def test_row_14_a_disk_that_was_touched_while_the_vm_was_off(tmp_path: Pat
         with disk.path.open("r+b") as file:
             file.seek(disk.size - 4)
             file.write(b"tool")
-        here.estate.primaries[WEB].touched_offline()
+        with here.estate.primaries[WEB].quiet():
+            here.estate.primaries[WEB].touched_offline()
         fact = pair.source.relation()
         assert (fact.state, fact.health) == ("WaitingForStartResynchronize", "Critical")
         assert "while the VM was off" in fact.message

@@ -84,7 +84,9 @@ def _in_memory(world: World, who: str, what: str) -> bool:
         for _ in range(int(what)):
             world.east.guest.write()
     elif what == "crash":
-        world.east.site.estate.primaries[side.command(Verb.SUSPEND).vm_id].distrust()
+        primary = world.east.site.estate.primaries[side.command(Verb.SUSPEND).vm_id]
+        with primary.quiet():
+            primary.distrust()
     else:
         outcome = world.perform(side, Verb(what), message(Verb(what), side))
     world.wait(900)

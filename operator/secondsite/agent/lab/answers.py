@@ -123,7 +123,9 @@ class Answers:
         return self._estate.guests | self._estate.recovered.guests
 
     def _crash(self, request: dict[str, Any]) -> dict[str, Any]:
-        self._estate.primaries[str(request["vmID"])].distrust()
+        primary = self._estate.primaries[str(request["vmID"])]
+        with primary.quiet():
+            primary.distrust()
         return {}
 
 

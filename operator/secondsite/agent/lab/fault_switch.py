@@ -41,6 +41,7 @@ class FaultSwitch:
         self._reporter = reporter
         self._faults = estate.faults
         self._held: ExitStack | None = None
+        self._resting: set[Primary] = set()
         self._lock = threading.Lock()
         self._faults.listen(self._changed)
 
@@ -72,8 +73,7 @@ class FaultSwitch:
         if fault is Fault.REPLICA_PAUSED:
             self._pause(vm_id)
         if fault in happens:
-            for primary in self._primaries(vm_id):
-                happens[fault](primary)
+            self._befall(vm_id, happens[fault])
         if not KINDS[fault].once:
             until = None if seconds is None else self._faults.true_now() + timedelta(seconds=seconds)
             self._faults.set(fault, vm_id, value, until)
@@ -115,6 +115,13 @@ class FaultSwitch:
             raise SecondsiteError(f"{fault}: nothing is replicated from this site", "Set it at the source's site.")
         if fault is Fault.REPLICA_PAUSED and not vm_id and not self._replicas(vm_id, "Replicating"):
             raise SecondsiteError(f"{fault}: no replica at this site is replicating", "Set it at the replica's site.")
+
+    def _befall(self, vm_id: str, happens: Callable[[Primary], None]) -> None:
+        """Also while the service restarts: whoever waited for its end here might be whoever ends it."""
+        with self._lock:
+            for primary in self._primaries(vm_id):
+                with contextlib.nullcontext() if primary in self._resting else primary.quiet():
+                    happens(primary)
 
     def _primaries(self, vm_id: str) -> list[Primary]:
         return [primary for id_, primary in list(self._estate.primaries.items()) if vm_id in ("", id_)]
@@ -158,6 +165,7 @@ class FaultSwitch:
                 self._held = ExitStack()
                 for primary in self._primaries(""):
                     self._held.enter_context(primary.quiet())
+                    self._resting.add(primary)
             if on:
                 return
             back = not on and self._held is not None
@@ -168,5 +176,6 @@ class FaultSwitch:
 
     def _release(self) -> None:
         held, self._held = self._held, None
+        self._resting = set()
         if held is not None:
             held.close()

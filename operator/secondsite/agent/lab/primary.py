@@ -144,17 +144,15 @@ class Primary:
             self._source.abandon()
 
     def distrust(self) -> None:
-        """The host crashed: the map of changes is not to be trusted any more (table rows 35 and 47)."""
-        with self.quiet():
-            half = self._half()
-            if half and self._source:
-                self._source.distrust()
-                resync.crashed(half, self._source, self._halves, self._works)
+        """The host crashed: the map of changes is not to be trusted any more (rows 35, 47). Call it inside `quiet`."""
+        half = self._half()
+        if half and self._source:
+            self._source.distrust()
+            resync.crashed(half, self._source, self._halves, self._works)
 
     def touched_offline(self) -> None:
-        """A disk was changed while the VM was off: no map can tell where (row 14)."""
-        with self.quiet():
-            self._require_resync(triggers.Trigger.DISK_TOUCHED)
+        """A disk was changed while the VM was off: no map can tell where (row 14). Call it inside `quiet`."""
+        self._require_resync(triggers.Trigger.DISK_TOUCHED)
 
     @contextmanager
     def held(self) -> Iterator[tuple[Half, ReplicationSource]]:
