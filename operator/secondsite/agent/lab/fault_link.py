@@ -8,6 +8,7 @@ import os
 import random
 import socket
 import ssl
+import threading
 import weakref
 from typing import Any
 
@@ -32,6 +33,7 @@ class BreakableTLS:
         self._faults = faults
         self._diallers: dict[str, ssl.SSLContext] = {}
         self._open: weakref.WeakSet[ssl.SSLSocket] = weakref.WeakSet()
+        self._lock = threading.Lock()
         self._slow = TokenBucket()
         self._chance = random.SystemRandom()
         faults.listen(self._changed)
@@ -48,15 +50,25 @@ class BreakableTLS:
 
     def wrap(self, inner: ssl.SSLContext, sock: socket.socket, *, serving: bool, **more: Any) -> ssl.SSLSocket:
         """What `wrap_socket` of `inner` does, as far as the faults let it. Raises OSError."""
-        if self._faults.on(Fault.LINK_DOWN) or self._faults.on(Fault.VMMS_RESTART):
-            raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+        self._require_link()
         if self._faults.on(Fault.CERTIFICATE_EXPIRED):
             if serving:
                 _refuse(sock)
             raise ssl.SSLCertVerificationError(1, "certificate verify failed: certificate has expired")
         found = inner.wrap_socket(self._hampered(sock, serving=serving), server_side=serving, **more)
-        self._open.add(found)
+        with self._lock:
+            self._open.add(found)
+        try:
+            # Whoever cut it during the handshake did not see this connection yet.
+            self._require_link()
+        except OSError:
+            found.close()
+            raise
         return found
+
+    def _require_link(self) -> None:
+        if self._faults.on(Fault.LINK_DOWN) or self._faults.on(Fault.VMMS_RESTART):
+            raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
 
     def _hampered(self, sock: socket.socket, *, serving: bool) -> socket.socket:
         """The socket, or one that stands for it. What this site sends is slowed where its own limit is."""
@@ -72,7 +84,9 @@ class BreakableTLS:
             slow = self._faults.on(fault)
             self._slow.rate = slow.value if slow else None
         if fault in _CUTTING and self._faults.on(fault):
-            for connection in list(self._open):
+            with self._lock:
+                connections = list(self._open)
+            for connection in connections:
                 with contextlib.suppress(OSError):
                     socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
