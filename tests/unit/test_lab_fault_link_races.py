@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,34 +58,3 @@ def test_a_link_cut_during_the_handshake_is_cut_for_that_connection_too(faults: 
         dialler.wrap_socket(near)
     with far:
         assert far.fileno() == -1 or far.recv(1) == b""
-
-
-def test_a_link_is_cut_while_others_dial(faults: Faults) -> None:
-    tls = BreakableTLS(_TLS(), faults)
-    dialler, stop = tls.dialler("west"), threading.Event()
-    made: list[ssl.SSLSocket] = []
-
-    def dial() -> None:
-        while not stop.is_set():
-            near, far = socket.socketpair()
-            far.close()
-            try:
-                made.append(dialler.wrap_socket(near))
-            except OSError:
-                near.close()
-            while len(made) > 50:
-                made.pop(0).close()
-
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    thread = threading.Thread(target=dial)
-    thread.start()
-    try:
-        for _ in range(200):
-            faults.set(Fault.LINK_LOSSY, value=1)
-    finally:
-        stop.set()
-        thread.join()
-        sys.setswitchinterval(before)
-        for connection in made:
-            connection.close()

@@ -19,7 +19,7 @@ from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.lookups import half_of, target_association
 from secondsite.agent.lab.peer import code_of
-from secondsite.agent.lab.results import Handlers, Result
+from secondsite.agent.lab.results import Handler, Handlers, Result
 from secondsite.agent.lab.roles import Roles
 from secondsite.agent.lab.state import Changeover, Half
 from secondsite.wire import arguments
@@ -28,16 +28,24 @@ from secondsite.wire.problems import Code, Refusal
 
 
 class FailoverSource:
-    """Start-VMFailover -Prepare, Stop-VMFailover on a prepared primary, Set-VMReplication -AsReplica."""
+    """Start-VMFailover -Prepare, Stop-VMFailover on a prepared primary, Set-VMReplication -AsReplica.
 
-    def __init__(self, estate: Estate, roles: Roles) -> None:
+    `disable` ends the relation of a primary.
+    """
+
+    def __init__(self, estate: Estate, roles: Roles, disable: Handler) -> None:
         self._estate = estate
         self._roles = roles
+        self._disable_primary = disable
 
     @property
     def on_primary(self) -> Handlers:
         """What is asked of a half that is the primary's."""
-        return {Verb.PREPARE_FAILOVER: self.prepare, Verb.CANCEL_FAILOVER: self.cancel}
+        return {
+            Verb.PREPARE_FAILOVER: self.prepare,
+            Verb.CANCEL_FAILOVER: self.cancel,
+            Verb.DISABLE_REPLICATION: self.disable,
+        }
 
     @property
     def elsewhere(self) -> Handlers:
@@ -90,6 +98,18 @@ class FailoverSource:
             )
             self._roles.give_up(change, half)
             return {}
+
+    def disable(self, command: Command) -> Result:
+        """Remove-VMReplication (row 33), before or after the peer's reversal but not in its middle. Raises Refusal."""
+        with self._roles.lock:
+            half = self._estate.halves.get(command.vm_id)
+            if half is not None and half.side == "Replica":
+                raise Refusal(
+                    Code.STATE_CONFLICT,
+                    f"{half.vm_name} has just become the replica of {half.peer_site}",
+                    remedy="Look at both sites again, then disable the replication of the replica.",
+                )
+            return self._disable_primary(command)
 
     def _is_off(self, half: Half) -> bool:
         machine = self._estate.centre.machine(half.vm_id)

@@ -63,7 +63,10 @@ class Site:
         self.tests = TestFailovers(self.estate, self.resources)
         self.source = SourceVerbs(self.estate)
         later = (MediaVerbs(self.estate, self.source), ResyncVerbs(self.estate), DiskVerbs(self.estate))
-        failover = (FailoverSource(self.estate, roles), FailoverTarget(self.estate, roles, self.target.disable))
+        failover = (
+            FailoverSource(self.estate, roles, self.source.disable),
+            FailoverTarget(self.estate, roles, self.target.disable),
+        )
         families = (self.source, self.target, self.tests, *later, *failover, Power(self.estate, self.reporter))
         self.verbs = Verbs(self.estate, self.reporter, families)
         self.preflight = Preflight(self.estate, self.associations)
