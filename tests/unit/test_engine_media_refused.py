@@ -52,6 +52,11 @@ def _other_manifest(folder: Path) -> None:
     (folder / "manifest.json").write_bytes(content.replace(b'"generation":1', b'"generation":2'))
 
 
+def _no_text(folder: Path) -> None:
+    content = (folder / "manifest.json").read_bytes()
+    (folder / "manifest.json").write_bytes(content.replace(b'"digest":"', b'"digest":"\xff'))
+
+
 def _no_manifest(folder: Path) -> None:
     (folder / "manifest.json").write_bytes((folder / "manifest.json").read_bytes()[:100])
 
@@ -63,6 +68,7 @@ def _no_manifest(folder: Path) -> None:
         _shorten,
         _exchange,
         _other_manifest,
+        _no_text,
         _no_manifest,
         *(pytest.param(_flip(place), id=f"flip-{place}") for place in (0.0, 0.0001, 0.3, 0.7, 1.0)),
     ],

@@ -70,7 +70,7 @@ def load_manifest(folder: Path) -> Manifest:
         manifest = msgspec.json.decode(sealed.manifest, type=Manifest)
     except FileNotFoundError as error:
         raise MediaRefused(f"{path}: not there; the export did not end, or this is another folder") from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MediaRefused(f"{path}: no manifest of an export: {error}") from error
     if manifest.version != _VERSION:
         raise MediaRefused(f"{path}: version {manifest.version}, known here is {_VERSION}; update the older agent")
