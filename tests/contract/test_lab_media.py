@@ -189,6 +189,22 @@ async def test_row_04_a_folder_that_cannot_take_an_export_is_refused(pair: LabPa
         assert pair.states(DB) == READY
 
 
+async def test_row_04_two_exports_under_way_have_a_folder_each(pair: LabPair, tmp_path: Path) -> None:
+    await relate(pair)
+    await relate(pair, DB, "db", 2)
+    site = pair.source.driver._site
+    assert site is not None
+    with site.estate.primaries[WEB].quiet():
+        await export(pair, tmp_path / "media")
+        with pytest.raises(Refusal) as refused:
+            await export(pair, tmp_path / "other" / ".." / "media", DB)
+        assert refused.value.code is Code.IN_USE
+        assert pair.states(DB) == READY
+    await until(lambda: pair.states() == EXPORTED)
+    await take(pair, tmp_path / "media")
+    await until(lambda: pair.states() == HEALTHY)
+
+
 async def test_row_04_an_exported_relation_that_is_given_up_can_be_made_anew(pair: LabPair, tmp_path: Path) -> None:
     await relate(pair)
     await exported(pair, tmp_path / "media")

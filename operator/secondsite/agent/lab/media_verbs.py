@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
@@ -84,7 +85,7 @@ class MediaVerbs:
         if command.resumed and half.media == path:
             return {}
         self._estate.halves.require(half.vm_id, half.vm_name, Event.EXPORT_INITIAL)
-        _expect_free(half, Path(path))
+        _expect_free(half, Path(path), self._estate.halves.all())
         self._source.track(half)
         self._estate.halves.step(
             half.vm_id,
@@ -126,13 +127,16 @@ class MediaVerbs:
             ) from error
 
 
-def _expect_free(half: Half, folder: Path) -> None:
-    """Raises Refusal for a folder that cannot take the export of this VM."""
+def _expect_free(half: Half, folder: Path, halves: Iterable[Half]) -> None:
+    """Raises Refusal for a folder that cannot take the export of this VM. `halves`: all of the site."""
     if not folder.is_absolute():
         raise Refusal(Code.INVALID_REQUEST, f"{folder}: the path of an export must be absolute")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        other = manifest_path(folder).exists() and load_manifest(folder).vm != half.vm_id
+        # A manifest comes with the end of an export only.
+        other = any(one.vm_id != half.vm_id and _exports_to(one, folder) for one in halves) or (
+            manifest_path(folder).exists() and load_manifest(folder).vm != half.vm_id
+        )
     except MediaRefused:
         # What is there is no whole export of anybody: it is written over.
         return
@@ -146,3 +150,8 @@ def _expect_free(half: Half, folder: Path) -> None:
         raise Refusal(
             Code.IN_USE, f"{folder} holds the export of another VM", remedy="Give each VM a folder of its own."
         )
+
+
+def _exports_to(half: Half, folder: Path) -> bool:
+    begun = half.state == "InitialReplicationInProgress" and bool(half.media)
+    return begun and Path(half.media).resolve() == folder.resolve()
