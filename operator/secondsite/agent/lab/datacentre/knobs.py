@@ -23,8 +23,7 @@ class Knobs(Part):
     """Cycles that one host sends at the same time; the others wait."""
     blackout_seconds: float = Field(default=0, ge=0)
     """How long relations cannot be read after a restart of the VMMS; Hyper-V needs up to a minute."""
-    refresh_seconds: float = Field(default=120, gt=0)
-    """How old VMM's picture of a VM may be."""
     test_vm_seconds: float = Field(default=0, ge=0)
+    """How long a test VM takes to be made: Hyper-V needs 5 to 20."""
     failover_seconds: float = Field(default=0, ge=0)
-    """How long a test VM takes to be made, and a failover or a reversal to be carried out: Hyper-V needs 5 to 30."""
+    """How long a failover takes to be carried out (state 13): Hyper-V needs 5 to 30."""
