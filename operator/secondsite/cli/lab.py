@@ -90,8 +90,7 @@ def status(data: Path, output: str) -> None:
 
 
 def _ask(data: Path, request: dict[str, Any]) -> dict[str, Any]:
-    # Only these commands need the agent's libraries.
-    from secondsite.agent.lab.socket import ask  # noqa: PLC0415
+    from secondsite.agent.lab.socket import ask  # noqa: PLC0415 - only these commands need the agent's libraries
 
     return ask(data, request)
 

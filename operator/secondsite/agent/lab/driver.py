@@ -42,7 +42,6 @@ from secondsite.wire.resources import (
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_ENOUGH_BYTES = 1 << 30
 _THREADS = 16
 # A disk of a replica takes about thirty: a usual soft limit of 1024 ends at a few dozen VMs.
 _DESCRIPTORS = 65536

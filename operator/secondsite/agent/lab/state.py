@@ -160,7 +160,7 @@ class Changeover(Document, frozen=True):
 
 
 class Association(Document, frozen=True):
-    """One prepared side of a pair of clouds; `wish` is the body that was last put."""
+    """One prepared side of a pair of clouds; `digest` is of the body that was last put."""
 
     id: str
     role: Literal["Source", "Target"]
