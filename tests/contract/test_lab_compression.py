@@ -14,7 +14,7 @@ from secondsite.wire.agent import Settings as SiteSettings
 from secondsite.wire.arguments import UpdateSettings
 from secondsite.wire.operations import Verb
 from support.lab import SETTINGS, LabPair, running_pair
-from support.lab_centres import WEB
+from support.lab_centres import WEB, source_centre
 
 BLOCKS = 80
 LIMIT = 200 << 20
@@ -32,7 +32,9 @@ class CountingBucket(TokenBucket):
 
 @pytest.fixture
 async def pair(tmp_path: Path) -> AsyncIterator[LabPair]:
-    async with running_pair(tmp_path) as found:
+    # Words for more than half of the disk: as news they would ask for a resynchronization.
+    roomy = source_centre() | {"knobs": {"retrySeconds": 30, "logLimitPercent": 100}}
+    async with running_pair(tmp_path, source=roomy) as found:
         yield found
 
 

@@ -15,6 +15,7 @@ from secondsite.agent.lab.events import Event, Guard
 from secondsite.agent.lab.table import Row
 from secondsite.wire.health import Reason
 from support.lab_world.store import MemoryStore
+from support.lab_world.story import BUSY_HOURS
 
 Put = Callable[[pytest.MonkeyPatch], None]
 
@@ -190,7 +191,7 @@ MUTANTS: dict[str, tuple[Put, str | None]] = {
     ),
     "retention off by one": (
         _longer,
-        None,
+        BUSY_HOURS,
     ),
     "RPO not split at midnight": (
         _after(rpo, "_outside", _unsplit),

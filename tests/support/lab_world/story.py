@@ -27,6 +27,7 @@ from support.lab_world.world import World
 SIDES = st.sampled_from(("east", "west"))
 # A command hangs in the driver, above what is looked at here.
 FAULTS = tuple(fault.value for fault in Fault if fault is not Fault.COMMAND_HANGS)
+BUSY_HOURS = "hours in which the guest writes in every cycle"
 SPANS = {"a moment": 1.0, "one cycle": 900.0, "an hour": 3600.0, "a day": 86400.0}
 # CheckTestVM waits between its probes: the driver's, and changes nothing.
 VERBS = tuple(verb for verb in Verb if verb not in (Verb.CHECK_TEST_VM, Verb.REFRESH_INVENTORY))
@@ -39,7 +40,7 @@ class Story(RuleBasedStateMachine):
     capabilities: ClassVar[Sequence[str]] = ()
     converges: ClassVar[bool] = True
     first: ClassVar[str | None] = None
-    """The way, or the fault and an hour of it, that every story begins with; None: any way, or none."""
+    """The way, or the fault and an hour of it, or hours of writes, that every story begins with; None: any way."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,6 +62,11 @@ class Story(RuleBasedStateMachine):
         first = self.first or first
         if first in JOURNEYS:
             self._go(first, len(JOURNEYS[first]), pause=bool(self.first), twice=False)
+        elif first == BUSY_HOURS:
+            for _ in range(32):
+                self.guest_writes(1)
+                self.world.wait(900)
+            self.tell(first)
         elif first:
             for side in self.world.sides:
                 self.tell(f"{first} is on at {side.name}: {_switched(side, first, on=True)}")
