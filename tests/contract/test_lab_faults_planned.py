@@ -70,7 +70,10 @@ def test_a_data_centre_file_that_plans_what_there_is_not_is_refused(tmp_path: Pa
         ({"fault": "VSSFailing", "vmID": "nobody"}, "Its VMs: db, legacy, web"),
         ({"fault": "ReplicaDiskFull", "vmID": "web"}, "Set it at the replica's site"),
         ({"fault": "HostCrash", "vmID": "web"}, "Set it at the source's site"),
+        ({"fault": "LinkDown", "seconds": 1e15}, "cannot be of 1e\\+15 seconds"),
+        ({"fault": "LinkDown", "seconds": float("nan")}, "cannot be of nan seconds"),
         ({"schedule": "soon"}, "is a list"),
+        ({"schedule": [{"fault": "LinkDown", "after": "99999999999h"}]}, "Step 1 of the schedule: A fault cannot be"),
         ({"schedule": [{"after": "1s"}]}, "Step 1"),
         ({"schedule": [{"fault": "LinkDown", "when": "1s"}]}, "when: no such field"),
     ],
@@ -84,6 +87,14 @@ async def test_what_cannot_be_broken_is_refused_with_what_can(
         await pair.source.ask(ask="fault", **request_)
     assert await on(pair.source) == []
     await pair.source.driver.stop()
+
+
+async def test_a_pause_that_cannot_last_so_long_leaves_the_replica_as_it_is(tmp_path: Path) -> None:
+    async with running_pair(tmp_path) as pair:
+        await pair.protect()
+        with pytest.raises(SecondsiteError, match="It takes 0 to"):
+            await pair.target.ask(ask="fault", fault="ReplicaPaused", vmID=WEB, seconds=1e15)
+        assert pair.target.driver.state(WEB) == "Replicating"
 
 
 def test_every_fault_is_described() -> None:

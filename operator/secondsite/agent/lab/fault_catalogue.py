@@ -32,6 +32,8 @@ class Kind:
 
 
 _DAY = 86400.0
+LONGEST = 366 * _DAY
+"""Seconds for which a fault may last, or ahead of which it may be planned: no clock reaches further for sure."""
 
 KINDS: dict[Fault, Kind] = {
     Fault.LINK_DOWN: Kind("No replication data leaves or reaches this site", Scope.SITE),
@@ -105,3 +107,10 @@ def check(fault: Fault, vm_id: str, value: float | None) -> float | None:
             f"{fault} cannot have the value {value:g}", f"It takes {kind.least:g} to {kind.most:g} ({kind.unit})."
         )
     return value
+
+
+def check_duration(seconds: float) -> float:
+    """The seconds as they are. Raises SecondsiteError where they are none, or more than a year."""
+    if not 0 <= seconds <= LONGEST:
+        raise SecondsiteError(f"A fault cannot be of {seconds:g} seconds", f"It takes 0 to {LONGEST:g}.")
+    return seconds

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from secondsite.agent.lab.datacentre import DataCentre
-from secondsite.agent.lab.fault_catalogue import find
+from secondsite.agent.lab.fault_catalogue import check_duration, find
 from secondsite.agent.lab.faults import Fault
 from secondsite.agent.lab.state import Document, Documents
 from secondsite.errors import SecondsiteError
@@ -52,7 +52,7 @@ def seconds_of(text: object) -> float:
     found = _DURATION.fullmatch(str(text).strip())
     if found is None:
         raise SecondsiteError(f"{text!r} is no duration", "Write 30s, 5m or 1h.")
-    return float(found[1]) * _UNITS[found[2]]
+    return check_duration(float(found[1]) * _UNITS[found[2]])
 
 
 def planned(centre: DataCentre) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from secondsite import logs
 from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.events import Event
-from secondsite.agent.lab.fault_catalogue import KINDS, check
+from secondsite.agent.lab.fault_catalogue import KINDS, check, check_duration
 from secondsite.agent.lab.faults import Fault
 from secondsite.agent.lab.primary import Primary
 from secondsite.agent.lab.report import Reporter
@@ -63,6 +63,7 @@ class FaultSwitch:
         """Begin it, for `seconds` or until it is switched off. `vm`: id or name; the answer names what was meant."""
         vm_id = self.find(vm) if vm else ""
         value = check(fault, vm_id, value)
+        seconds = None if seconds is None else check_duration(seconds)
         self._require(fault, vm_id)
         if fault is Fault.VMMS_RESTART:
             seconds = self._blackout(value if value is not None else seconds)
