@@ -255,3 +255,12 @@ async def test_row_48_a_vm_is_off_until_somebody_starts_it(moving: MovingPair) -
     assert await moving.writes_on(moving.east) > written
     with pytest.raises(Refusal):
         await moving.west.do(Verb.START_VM, WEB)
+
+
+async def test_row_19_a_comparison_that_meets_a_failover_says_that_both_copies_may_run(moving: MovingPair) -> None:
+    await moving.pair.protect()
+    await moving.east.do(Verb.SUSPEND, WEB)
+    await moving.unplanned(moving.west)
+    await moving.east.do(Verb.RESYNCHRONIZE, WEB)
+    await until(lambda: moving.east.driver.state(WEB) == "WaitingForStartResynchronize")
+    assert "both copies of web may run" in moving.east.relation().message

@@ -276,7 +276,7 @@ class Primary:
         if outcome.event is None:
             self._halves.update(self.vm_id, **outcome.changes)
         elif outcome.event is Event.RESYNC_NEEDED:
-            self._require_resync(str(error), self._clock.now() + self._clock.retry)
+            self._require_resync(str(outcome.changes["failure"]), self._clock.now() + self._clock.retry)
         else:
             self._halves.step(self.vm_id, outcome.event, **outcome.changes)
 
