@@ -163,6 +163,10 @@ class FailoverTarget:
     def _begin(self, half: Half, wish: arguments.Failover) -> None:
         """The engine first: where it refuses, nothing has changed."""
         store = store_of(self._estate, half)
+        standing = self._estate.machinery.failed_over(store.store)
+        if standing is not None:
+            # An attempt that the half never heard of: its VM was never started.
+            self._estate.machinery.cancel_failover(store.store, standing[1])
         generation = max(store.store.status().generation, half.generation) + 1
         for _ in range(_CHOICES):
             points = store.points()

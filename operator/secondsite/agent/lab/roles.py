@@ -57,8 +57,8 @@ class Roles:
         The guest rests meanwhile, and goes on where it was.
         """
         estate, vm_id = self._estate, change.vm_id
-        ran = estate.recovered.pause(vm_id)
         estate.changes.begin(change)
+        ran = estate.recovered.pause(vm_id)
         try:
             estate.replicas.give_away(vm_id, lambda store: self._promote(change, store))
         except (EngineError, OSError) as error:
