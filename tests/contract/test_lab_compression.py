@@ -46,7 +46,7 @@ def disk(pair: LabPair) -> SourceDisk:
 async def sent(pair: LabPair, text: bytes) -> int:
     """What goes over the wire for 80 blocks of the same words."""
     bucket = CountingBucket()
-    pair.source.driver._at.estate.bucket = bucket
+    pair.source.driver._at.estate.lines.bucket = bucket
     await pair.more_cycles(1)
     before = bucket.bytes
     found = disk(pair)

@@ -164,7 +164,7 @@ class MovingPair:
         """How many bytes a site sends over the wire from now on."""
         opened = site.driver._site
         assert opened is not None
-        opened.estate.bucket = bucket = CountingBucket()
+        opened.estate.lines.bucket = bucket = CountingBucket()
         return bucket
 
     def relation(self, site: LabSite, vm_id: str = WEB) -> Relation:

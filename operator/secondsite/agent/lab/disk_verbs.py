@@ -66,4 +66,4 @@ class DiskVerbs:
             anew = {"failures": 0, "failure": "", "retry_time": None, "last_cycle_start": None}
             self._estate.halves.step(half.vm_id, Event.CHANGE_DISKS, disks=wanted, **anew)
             with guest.paused():
-                primary.replace_disks(disks)
+                primary.tracking.replace_disks(disks)

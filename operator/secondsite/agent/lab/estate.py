@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import threading
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -16,31 +14,27 @@ from secondsite.agent.driver import SiteContext
 from secondsite.agent.lab import datacentre
 from secondsite.agent.lab.changeover import Changeovers
 from secondsite.agent.lab.clock import LabClock
-from secondsite.agent.lab.engine import EngineError, Link, PeerClient, TokenBucket
+from secondsite.agent.lab.engine import EngineError
 from secondsite.agent.lab.events import Event
-from secondsite.agent.lab.fault_bucket import StallingBucket
 from secondsite.agent.lab.fault_guest import at_rest
 from secondsite.agent.lab.fault_link import BreakableTLS
-from secondsite.agent.lab.faults import Fault, Faults
+from secondsite.agent.lab.faults import Faults
 from secondsite.agent.lab.guests import Guest
 from secondsite.agent.lab.halves import Halves
 from secondsite.agent.lab.host_log import HostLog
+from secondsite.agent.lab.lines import Lines
 from secondsite.agent.lab.machinery import Machinery
 from secondsite.agent.lab.population import populated
 from secondsite.agent.lab.primary import Primary
 from secondsite.agent.lab.recovered import Recovered
 from secondsite.agent.lab.replicas import Replicas
 from secondsite.agent.lab.scrubber import Scrubber
-from secondsite.agent.lab.slots import slot_fact, slot_id
-from secondsite.agent.lab.state import Association, Half, Replica, SiteSettings
+from secondsite.agent.lab.slots import slot_id
+from secondsite.agent.lab.state import Half, Replica, SiteSettings
 from secondsite.agent.lab.table import find
 from secondsite.agent.lab.works import Works
-from secondsite.wire.facts import DiskSlot
 
 P = TypeVar("P")
-
-# To each peer, between two cycles.
-_KEPT_CONNECTIONS = 8
 
 _log = logs.get(__name__)
 
@@ -73,7 +67,8 @@ class Estate:
         self.machinery.unchanged_seconds = 0 if keep_every_cycle else clock.point_spacing_seconds
         self.halves = Halves(self.documents, self._half_changed, HostLog(clock.now))
         self.settings = self.documents.get(SiteSettings, "site") or SiteSettings()
-        self.bucket = TokenBucket(self.faults.slowed(self.settings.bandwidth))
+        self.lines = Lines(self.machinery, self.context.tls, self.documents, self.faults, self._disk_bytes)
+        self.lines.limit(self.settings.bandwidth)
         self.guests: dict[str, Guest] = {}
         self.primaries: dict[str, Primary] = {}
         self.rounds = self.machinery.rounds(clock.knobs.maximum_active_transfers)
@@ -82,7 +77,6 @@ class Estate:
         self.changes = Changeovers(context.data, self.documents, self.halves, self.machinery, clock)
         self.recovered = Recovered(self.changes, self.documents, self.halves, self.replicas, self.machinery)
         self._listed = self.centre
-        self._links: defaultdict[str, Link] = defaultdict(lambda: Link(_KEPT_CONNECTIONS))
         self._changed = changed
         self._lock = threading.RLock()
         self._scrubber = Scrubber(self.replicas.all, clock, self.machinery.thread)
@@ -115,8 +109,7 @@ class Estate:
         self.machinery.each(Primary.close, list(self.primaries.values()))
         self.replicas.close()
         self.rounds.close()
-        for link in self._links.values():
-            link.idle.close()
+        self.lines.close()
         for guest in self.guests.values():
             guest.close()
         self.documents.close()
@@ -136,7 +129,7 @@ class Estate:
         quiesce = functools.partial(at_rest, self.faults, guest)
         root, host = self._tracking(half.vm_id), guest.machine.host
         self.primaries[half.vm_id] = Primary(
-            half.vm_id, root, disks, self.halves, self._works, self.client, quiesce, host
+            half.vm_id, root, disks, self.halves, self._works, self.lines.client, quiesce, host
         )
 
     def close_primary(self, vm_id: str) -> None:
@@ -186,24 +179,11 @@ class Estate:
         self.repopulate()
         self.replicas.open(vm_id)
 
-    def client(self, half: Half) -> PeerClient:
-        """Dials the peer of a half; new connections show the newest certificate."""
-        found = self.documents.get(Association, half.association)
-        bucket = None if half.initial_done else self._stalling(half)
-        if found and found.data_port:
-            return self.dial(half.peer_site, found.data_address, found.data_port, bucket)
-        return self.dial(half.peer_site, half.peer_address, half.peer_port, bucket)
-
-    def dial(self, site: str, address: str, port: int, bucket: TokenBucket | None = None) -> PeerClient:
-        """Dials the data port of a site; without `bucket` with the bandwidth of all that this site sends."""
-        tls = self.context.tls.dialler(site)
-        return self.machinery.client(address, port, tls, bucket or self.bucket, self._links[site])
-
     def configure(self, settings: SiteSettings) -> None:
         """Take over the site's own settings, durably."""
         self.documents.put("site", settings)
         self.settings = settings
-        self.bucket.rate = self.faults.slowed(settings.bandwidth)
+        self.lines.limit(settings.bandwidth)
 
     def refresh(self) -> None:
         """Read the data-centre file again. New VMs start; one that left is stopped, and its disks are kept.
@@ -232,16 +212,6 @@ class Estate:
             else:
                 guest.close()
 
-    def used_bytes(self) -> dict[str, dict[DiskSlot, int]]:
-        """What the disks of the VMs take on the host, in bytes."""
-        found: dict[str, dict[DiskSlot, int]] = {}
-        for vm_id, guest in self.guests.items():
-            for disk in guest.machine.disks:
-                slot = slot_fact(disk.slot)
-                with contextlib.suppress(OSError):
-                    found.setdefault(vm_id, {})[slot] = guest.disks[slot_id(slot)].path.stat().st_blocks * 512
-        return found
-
     def _try(self, vm_id: str, opens: Callable[[P], object], what: P) -> None:
         """One VM that cannot be opened must not take the others with it: its relation fails, and says why."""
         try:
@@ -262,10 +232,9 @@ class Estate:
             self._try(machine.id, self.machinery.distrust, self._tracking(machine.id))
         return self.machinery.guest(machine, folder)
 
-    def _stalling(self, half: Half) -> TokenBucket:
-        size = sum(disk.size for disk in self.guests[half.vm_id].disks.values()) if half.vm_id in self.guests else 0
-        stalled = functools.partial(self.faults.on, Fault.INITIAL_REPLICATION_STUCK, half.vm_id)
-        return StallingBucket(self.bucket, stalled, size // 100)
+    def _disk_bytes(self, vm_id: str) -> int:
+        guest = self.guests.get(vm_id)
+        return sum(disk.size for disk in guest.disks.values()) if guest else 0
 
     def _tracking(self, vm_id: str) -> Path:
         return self.context.data / "tracking" / vm_id

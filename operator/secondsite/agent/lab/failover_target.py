@@ -98,7 +98,7 @@ class FailoverTarget:
         if half.side == "Primary" or half.state not in FAILED_OVER:
             self._estate.halves.require(half.vm_id, half.vm_name, Event.REVERSE)
         message = self._question(half, wish)
-        client = self._estate.dial(wish.peer_site, wish.endpoint.address, wish.endpoint.port)
+        client = self._estate.lines.dial(wish.peer_site, wish.endpoint.address, wish.endpoint.port)
         seen = reversal_peer.ask(client, half.vm_id, half.vm_name, message)
         if not seen.planned and seen.generation > message.generation:
             raise Refusal(

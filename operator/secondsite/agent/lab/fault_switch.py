@@ -151,7 +151,7 @@ class FaultSwitch:
         if fault is Fault.VMMS_RESTART:
             self._hold(on=on)
         if fault is Fault.LINK_SLOW:
-            self._estate.bucket.rate = self._faults.slowed(self._estate.settings.bandwidth)
+            self._estate.lines.limit(self._estate.settings.bandwidth)
         if fault in _OF_INVENTORY:
             self._reporter.inventory()
         self._estate.rounds.wake(KEY)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,6 @@ from secondsite.agent.lab.engine import (
     MapNotTrusted,
     PeerClient,
     PeerRefused,
-    Progress,
     Quiesce,
     ReplicationSource,
     SourceDisk,
@@ -29,6 +27,7 @@ from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.halves import Halves
 from secondsite.agent.lab.state import Half
 from secondsite.agent.lab.table import find
+from secondsite.agent.lab.tracking import Tracking
 from secondsite.agent.lab.turns import Turn
 from secondsite.agent.lab.works import Works
 from secondsite.wire.facts import State
@@ -53,7 +52,7 @@ class Primary:
     """Tracks the disks of one VM and sends what changed. `dial` makes a client for the peer that the half names,
     `quiesce` holds the guest at rest; primaries of one `host` share its places for transfers.
 
-    Tracking begins with initial replication and goes on in every state but `Disabled`, so that a suspended VM knows
+    `tracking` begins with initial replication and goes on in every state but `Disabled`, so that a suspended VM knows
     what it owes. `out_of_bounds`: why what the guest writes does not fit the replica's disks; empty: it does.
     """
 
@@ -73,44 +72,28 @@ class Primary:
         self.vm_id = vm_id
         self._key, self._log_key = f"primary {vm_id}", f"log {vm_id}"
         self.group = host
-        self._root = root
-        self._disks = disks
         self._halves = halves
         self._works = works
         self._clock = works.clock
         self._dial = dial
         self._quiesce = quiesce
         self._client: PeerClient | None = None
-        self._source: ReplicationSource | None = None
-        self._source_lock = threading.Lock()
         self._busy = threading.Lock()
         self._news = threading.Lock()
         self._stop = threading.Event()
         self._holds = 0
         self._closing = False
-        self._exported: tuple[int, int] | None = None
-        if works.machinery.is_tracked(root):
-            self.track()
-            self._catch_up()
+        self.tracking = Tracking(works.machinery, root, vm_id, disks)
+        self._catch_up()
         works.rounds.add(self._key, self)
         works.rounds.add(self._log_key, log_watch.LogWatch(self._half, self._look_at_log, self._clock))
 
     def _half(self) -> Half | None:
         return self._halves.get(self.vm_id)
 
-    def track(self) -> None:
-        """Begin to track changes; goes on with what is on the disk. Call it while the guest stands still."""
-        with self._source_lock:
-            if self._source is None:
-                self._source = self._works.machinery.track(self._root, self.vm_id, self._disks)
-
-    def replace_disks(self, disks: Mapping[str, SourceDisk]) -> None:
-        """Track these from now on. Inside `quiet`, while the guest stands still."""
-        with self._source_lock:
-            source, self._source, self._disks = self._source, None, disks
-            if source:
-                source.close()
-                self._source = self._works.machinery.track(self._root, self.vm_id, disks)
+    @property
+    def _source(self) -> ReplicationSource | None:
+        return self.tracking.source
 
     def wake(self) -> None:
         """Look again: the half or its settings have changed."""
@@ -120,7 +103,7 @@ class Primary:
 
     def _set_compression(self) -> None:
         """By the setting as it is now, in a running cycle too: it may take hours."""
-        half, client = self._halves.get(self.vm_id), self._client
+        half, client = self._half(), self._client
         if half is not None and client is not None:
             client.compression = Compression.Auto if half.settings.compression else Compression.Off
 
@@ -171,15 +154,6 @@ class Primary:
         if half and source:
             self._act(half, source, deed)
 
-    def progress(self) -> Progress | None:
-        """Of the open cycle, or of the export; None before tracking began."""
-        with self._source_lock:
-            found = self._source.progress() if self._source else None
-        if found is None or self._exported is None:
-            return found
-        done, total = self._exported
-        return dataclasses.replace(found, bytes_total=total, bytes_sent=done, bytes_acknowledged=done)
-
     def close(self, *, discard: bool = False) -> None:
         """Stop. `discard` forgets the tracking too: the relation is over."""
         with self._news:
@@ -187,26 +161,20 @@ class Primary:
             self._stop.set()
         self._works.rounds.remove(self._key)
         self._works.rounds.remove(self._log_key)
-        with self._source_lock:
-            source, self._source = self._source, None
-        if source and discard:
-            source.discard()
-        elif source:
-            source.close()
+        self.tracking.end(discard=discard)
 
     def retire(self, hand_over: Callable[[ReplicationSource], None]) -> None:
         """Be a primary no more: `hand_over` takes the source, and closes it. Where it raises, all is as before."""
         with self.held() as (_, source):
             hand_over(source)
-            with self._source_lock:
-                self._source = None
+            self.tracking.let_go()
             self._closing = True
         self._works.rounds.remove(self._key)
         self._works.rounds.remove(self._log_key)
 
     def pause(self) -> float | None:
         """Seconds until the next cycle is due; None: not before news."""
-        half = self._halves.get(self.vm_id)
+        half = self._half()
         return None if self._holds or self._closing or half is None else cycles.pause(half, self._clock)
 
     def turn(self) -> None:
@@ -216,7 +184,7 @@ class Primary:
                 if self._holds or self._closing:
                     return
                 self._stop = threading.Event()
-            half = self._halves.get(self.vm_id)
+            half = self._half()
             if half is None or self._source is None or cycles.pause(half, self._clock) != 0:
                 return
             try:
@@ -228,7 +196,7 @@ class Primary:
 
     def _catch_up(self) -> None:
         """What happened between the peer's last answer and our death."""
-        half = self._halves.get(self.vm_id)
+        half = self._half()
         if half is None or self._source is None:
             return
         if not self._source.map_trusted:
@@ -253,7 +221,7 @@ class Primary:
             self._require_resync(str(error))
         except (PeerRefused, LinkError, EngineError, OSError) as error:
             if not self._stop.is_set():
-                self._failed(self._halves.get(self.vm_id) or half, error, started)
+                self._failed(self._half() or half, error, started)
 
     def _act(self, half: Half, source: ReplicationSource, deed: Deed) -> None:
         client = self._client = self._dial(half)
@@ -263,12 +231,12 @@ class Primary:
 
     def _export(self, turn: Turn) -> None:
         def told(done: int, total: int) -> None:
-            self._exported = (done, total)
+            self.tracking.exported = (done, total)
 
         try:
             media.export(turn, told)
         finally:
-            self._exported = None
+            self.tracking.exported = None
 
     def _failed(self, half: Half, error: Exception, started: datetime) -> None:
         outcome = cycles.failed(half, str(error), turns.kind_of(error), started, self._clock)
@@ -283,8 +251,8 @@ class Primary:
     def _look_at_log(self) -> None:
         """In the watch's turn (rows 14, 19)."""
         half = self._half()
-        with self._source_lock:
-            full = half and self._source and log_watch.full(half, self._source, self._clock)
+        with self.tracking.watched() as source:
+            full = half and source and log_watch.full(half, source, self._clock)
         if full:
             with self.quiet():
                 self._require_resync(triggers.Trigger.LOG_FULL)

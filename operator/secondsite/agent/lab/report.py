@@ -14,9 +14,9 @@ from secondsite.agent.lab import counters, heap, inventory
 from secondsite.agent.lab.choice import offered
 from secondsite.agent.lab.engine import EngineError
 from secondsite.agent.lab.estate import Estate
-from secondsite.agent.lab.fault_inventory import disturbed
 from secondsite.agent.lab.fault_port import no_room
 from secondsite.agent.lab.faults import Fault
+from secondsite.agent.lab.listing import listed_vms, replica_vm
 from secondsite.agent.lab.machinery import Runner
 from secondsite.agent.lab.relation import Files, primary_fact, replica_fact
 from secondsite.agent.lab.state import Association, Replica, Reservation, TestNetwork, Tombstone
@@ -106,7 +106,7 @@ class Reporter:
             if found is None or estate.faults.all() or self._inventory_seconds < _LONG_SECONDS:
                 self.inventory()
                 return
-            self.sink.publish(vm_id, inventory.replica_fact(estate.centre, found, estate.recovered.machine(vm_id)))
+            self.sink.publish(vm_id, replica_vm(estate, found))
             self._machines.add(vm_id)
             if self._inventory_time is None:
                 self._inventory_time = time.monotonic() + self._inventory_seconds / _INVENTORY_SHARE
@@ -117,13 +117,8 @@ class Reporter:
         if self._shown and estate.faults.on(Fault.INVENTORY_STALE):
             return
         self._shown = True
-        replicas = estate.documents.all(Replica)
-        machines = inventory.machine_facts(estate.centre, estate.settings, estate.used_bytes())
-        on = estate.recovered.machine
-        kept = [
-            inventory.replica_fact(estate.centre, found, on(vm_id)) for vm_id, found in replicas.items() if found.disks
-        ]
-        listed = list(disturbed([*machines, *kept], estate.faults.on, estate.centre.hosts_of))
+        replicas = estate.documents.all(Replica).values()
+        listed = listed_vms(estate, replicas)
         for vm in listed:
             self.sink.publish(vm.id, vm)
         named = {vm.id for vm in listed}
@@ -134,7 +129,7 @@ class Reporter:
             self.sink.publish(network.name, network)
         self.pools()
         self.test_networks()
-        site = inventory.site_fact(estate.centre, estate.settings, replicas.values())
+        site = inventory.site_fact(estate.centre, estate.settings, replicas)
         settling = estate.faults.on(Fault.VMMS_RESTART)
         self.sink.publish("site", msgspec.structs.replace(site, state="Settling") if settling else site)
 
@@ -180,7 +175,7 @@ class Reporter:
             return None
         if half.side == "Primary":
             primary = estate.primaries.get(vm_id)
-            return primary_fact(half, primary.progress() if primary else None, estate.clock, now)
+            return primary_fact(half, primary.tracking.progress() if primary else None, estate.clock, now)
         store = estate.replicas.get(vm_id)
         points = offered(half, store.points()) if store else []
         replica, full = estate.documents.get(Replica, vm_id), store.out_of_space if store else ""

@@ -88,7 +88,7 @@ class ResyncVerbs:
     def _same_sizes(self, half: Half) -> bool:
         """Also true where the peer does not answer: then the comparison finds out."""
         try:
-            status = self._estate.client(half).status(half.vm_id)
+            status = self._estate.lines.client(half).status(half.vm_id)
         except (LinkError, PeerRefused):
             return True
         disks = self._estate.guests[half.vm_id].disks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from secondsite.agent.driver import SiteContext
-from secondsite.agent.lab import counters, inventory
+from secondsite.agent.lab import counters
 from secondsite.agent.lab.answers import Answers
 from secondsite.agent.lab.associations import Associations
 from secondsite.agent.lab.choice import offered
@@ -15,8 +15,8 @@ from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.failover_source import FailoverSource
 from secondsite.agent.lab.failover_target import FailoverTarget
 from secondsite.agent.lab.fault_desk import FaultDesk
-from secondsite.agent.lab.fault_inventory import disturbed
 from secondsite.agent.lab.fault_port import no_room
+from secondsite.agent.lab.listing import listed_vms
 from secondsite.agent.lab.machinery import Machinery
 from secondsite.agent.lab.media_verbs import MediaVerbs
 from secondsite.agent.lab.power import Power
@@ -120,10 +120,7 @@ class Site:
 
     def _vm(self, vm_id: str) -> VM | None:
         replica = self.estate.documents.get(Replica, vm_id)
-        machines = inventory.machine_facts(self.estate.centre, self.estate.settings, self.estate.used_bytes())
-        running = self.estate.recovered.machine(vm_id)
-        kept = [inventory.replica_fact(self.estate.centre, replica, running)] if replica and replica.disks else []
-        listed = disturbed([*machines, *kept], self.estate.faults.on, self.estate.centre.hosts_of)
+        listed = listed_vms(self.estate, [replica] if replica else [])
         return next((vm for vm in listed if vm.id == vm_id), None)
 
     def checks(self) -> list[Check]:

@@ -55,7 +55,7 @@ class SourceVerbs:
         self._estate.halves.require(command.vm_id, machine.name, Event.ENABLE)
         disks = coverage.require_disks(self._estate.centre, machine, wish.disks)
         settings = replication(wish.settings)
-        client = self._estate.dial(wish.peer_site, wish.endpoint.address, wish.endpoint.port)
+        client = self._estate.lines.dial(wish.peer_site, wish.endpoint.address, wish.endpoint.port)
         message = peer.EnableReplica(
             vm_name=machine.name,
             association=wish.association,
@@ -142,7 +142,7 @@ class SourceVerbs:
         """From here on no write of the guest escapes the map of changes."""
         primary = self._estate.open_primary(half)
         with self._estate.guests[half.vm_id].paused():
-            primary.track()
+            primary.tracking.begin()
 
     def _machine(self, vm_id: str) -> Machine:
         machine = self._estate.centre.machine(vm_id)
