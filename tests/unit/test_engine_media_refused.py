@@ -1,5 +1,6 @@
 """Media that are damaged or another VM's, and exports that may not be: refused, and nothing harmed."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -93,6 +94,23 @@ def test_media_of_another_vm_are_refused(pair: Pair, media: Path, tmp_path: Path
     with pytest.raises(MediaRefused, match="vm-2"):
         import_initial(other, media)
     other.close()
+
+
+def test_an_export_follows_no_link_and_waits_for_no_pipe(pair: Pair, media: Path, tmp_path: Path) -> None:
+    expected = contents(pair)
+    ours = tmp_path / "ours"
+    ours.write_text("a disk of a guest")
+    media.mkdir(parents=True)
+    (media / "a.frames").symlink_to(ours)
+    os.mkfifo(media / "b.frames")
+    export_initial(pair.source, media)
+    (media / "manifest.json.tmp").symlink_to(ours)
+    with pytest.raises(OSError, match="symbolic links"):
+        export_initial(pair.source, media)
+    (media / "manifest.json.tmp").unlink()
+    export_initial(pair.source, media)
+    assert ours.read_text() == "a disk of a guest"
+    assert point_is(pair, import_initial(pair.target, media), expected)
 
 
 def test_an_export_writes_over_no_other_vms(pair: Pair, media: Path) -> None:

@@ -48,7 +48,7 @@ def make_directories(path: Path) -> Path:
 def replace_file(path: Path, content: bytes) -> None:
     """Replace a small file as a whole: after a crash it holds the old or the new content, never a mixture."""
     temporary = path.with_name(path.name + ".tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:
         write_all(fd, content)
         os.fdatasync(fd)

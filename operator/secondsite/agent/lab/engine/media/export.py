@@ -81,7 +81,10 @@ class MediaExport:
     def _write_disk(self, name: str) -> MediaDisk:
         tracker, plan = self._trackers[name], self._plans[name]
         hasher, written = blake3(), 0
-        fd = os.open(disk_file(self._folder, name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        path = disk_file(self._folder, name)
+        # Media are other people's: what stands there may be a link to a file of ours, or a pipe.
+        path.unlink(missing_ok=True)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             for sequence in range(-(-len(plan) // FRAME_BLOCKS)):
                 if self._stop.is_set():
