@@ -164,7 +164,7 @@ class Associations:
     def _require_no_takeover(self, half: Half | None, vm_id: str) -> None:
         """A former primary that sends to where its VM runs by now is told so."""
         if half is None or half.side == "Primary":
-            away = self._estate.machinery.promoted_away(self._estate.replicas.folder(vm_id))
+            away = self._estate.machinery.promoted_away(self._estate.folders.replica(vm_id))
             if away is not None:
                 raise away.refusal()
 

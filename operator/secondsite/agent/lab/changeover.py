@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from secondsite import logs
 from secondsite.agent.lab import rpo
@@ -11,6 +10,7 @@ from secondsite.agent.lab.clock import LabClock
 from secondsite.agent.lab.counters import Window
 from secondsite.agent.lab.engine import EngineError
 from secondsite.agent.lab.events import Event
+from secondsite.agent.lab.folders import Folders
 from secondsite.agent.lab.halves import Halves
 from secondsite.agent.lab.machinery import Machinery
 from secondsite.agent.lab.state import Changeover, Documents, Half, Placement, Replica
@@ -22,27 +22,15 @@ class Changeovers:
     """What is known of the changes of roles under way at a site, and what they leave in its documents."""
 
     def __init__(
-        self, folder: Path, documents: Documents, halves: Halves, machinery: Machinery, clock: LabClock
+        self, folders: Folders, documents: Documents, halves: Halves, machinery: Machinery, clock: LabClock
     ) -> None:
-        self._folder = folder
+        self.folders = folders
         self._documents = documents
         self._halves = halves
         self._machinery = machinery
         self._clock = clock
         self.stuck: set[str] = set()
         """VMs whose change could be neither finished nor undone: nothing of theirs is opened."""
-
-    def tracking(self, vm_id: str) -> Path:
-        """Where the map of changes lies while the VM is a primary here."""
-        return self._folder / "tracking" / vm_id
-
-    def store(self, vm_id: str) -> Path:
-        """Where the replica lies while it is one."""
-        return self._folder / "replicas" / vm_id
-
-    def disk(self, vm_id: str, name: str) -> Path:
-        """Where a disk lies while the VM runs here."""
-        return self._folder / "disks" / vm_id / f"{name}.raw"
 
     def placements(self) -> dict[str, Placement]:
         """What is otherwise than in the data-centre file, by VM."""
@@ -64,7 +52,7 @@ class Changeovers:
 
     def undo(self, change: Changeover) -> bool:
         """Forget it, if the engine refused before it changed anything; else the next start goes on with it."""
-        begun = self._machinery.is_changing(self.tracking(change.vm_id), self.store(change.vm_id))
+        begun = self._machinery.is_changing(self.folders.tracking(change.vm_id), self.folders.replica(change.vm_id))
         if begun or self._is_done(change):
             return False
         self._documents.remove(Changeover, change.vm_id)
@@ -74,7 +62,7 @@ class Changeovers:
         """What a start does first: carry out what the engine has begun, forget what it has not."""
         for change in self._documents.all(Changeover).values():
             try:
-                self._machinery.finish(self.tracking(change.vm_id), self.store(change.vm_id))
+                self._machinery.finish(self.folders.tracking(change.vm_id), self.folders.replica(change.vm_id))
                 if self._is_done(change):
                     self.settle(change)
                 else:
@@ -94,8 +82,8 @@ class Changeovers:
 
     def _is_done(self, change: Changeover) -> bool:
         if change.becomes == "Replica":
-            return not self._machinery.is_tracked(self.tracking(change.vm_id))
-        away = self._machinery.promoted_away(self.store(change.vm_id))
+            return not self._machinery.is_tracked(self.folders.tracking(change.vm_id))
+        away = self._machinery.promoted_away(self.folders.replica(change.vm_id))
         return away is not None and away.generation == change.generation
 
     def _became_replica(self, change: Changeover) -> None:
@@ -114,7 +102,7 @@ class Changeovers:
         if half is None or half.side != "Replica":
             return
         if change.event is Event.DISABLE:
-            self._machinery.forget(self.tracking(change.vm_id))
+            self._machinery.forget(self.folders.tracking(change.vm_id))
             self._halves.step(change.vm_id, Event.DISABLE)
         else:
             known = {"peer_prepared": change.initial_done, "peer_is_replica": not change.initial_done}

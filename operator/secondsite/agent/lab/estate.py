@@ -19,6 +19,7 @@ from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.fault_guest import at_rest
 from secondsite.agent.lab.fault_link import BreakableTLS
 from secondsite.agent.lab.faults import Faults
+from secondsite.agent.lab.folders import Folders
 from secondsite.agent.lab.guests import Guest
 from secondsite.agent.lab.halves import Halves
 from secondsite.agent.lab.host_log import HostLog
@@ -42,7 +43,6 @@ _log = logs.get(__name__)
 class Estate:
     """Opens everything in the order that crash safety asks for, and closes it the other way round.
 
-    Folders under the driver's data: `disks/` of the guests, `tracking/` of primaries, `replicas/`, `lab.db`.
     `changed` is called with a VM's id whenever its half or its points changed; it must only take note.
     """
 
@@ -57,9 +57,10 @@ class Estate:
         machinery: Machinery | None = None,
     ) -> None:
         self.path = path
+        self.folders = Folders(context.data)
         self.machinery = machinery or Machinery()
         self.centre = self.machinery.centre(path)
-        self.documents = self.machinery.documents(context.data / "lab.db")
+        self.documents = self.machinery.documents(self.folders.documents)
         self.faults = Faults(self.documents, clock)
         self.context = dataclasses.replace(context, tls=BreakableTLS(context.tls, self.faults))
         self.clock = clock = dataclasses.replace(clock, now=self.faults.now)
@@ -73,8 +74,8 @@ class Estate:
         self.primaries: dict[str, Primary] = {}
         self.rounds = self.machinery.rounds(clock.knobs.maximum_active_transfers)
         self._works = Works(clock, self.machinery, self.rounds, changed, self.centre.offers)
-        self.replicas = Replicas(context.data, self.halves, self._works, keep_every_cycle=keep_every_cycle)
-        self.changes = Changeovers(context.data, self.documents, self.halves, self.machinery, clock)
+        self.replicas = Replicas(self.folders, self.halves, self._works, keep_every_cycle=keep_every_cycle)
+        self.changes = Changeovers(self.folders, self.documents, self.halves, self.machinery, clock)
         self.recovered = Recovered(self.changes, self.documents, self.halves, self.replicas, self.machinery)
         self._listed = self.centre
         self._changed = changed
@@ -127,7 +128,7 @@ class Estate:
             raise EngineError(f"VM {half.vm_name} is replicated, but not in {self.path.name} any more")
         disks = {slot_id(slot): guest.disks[slot_id(slot)] for slot in half.disks}
         quiesce = functools.partial(at_rest, self.faults, guest)
-        root, host = self._tracking(half.vm_id), guest.machine.host
+        root, host = self.folders.tracking(half.vm_id), guest.machine.host
         self.primaries[half.vm_id] = Primary(
             half.vm_id, root, disks, self.halves, self._works, self.lines.client, quiesce, host
         )
@@ -138,7 +139,7 @@ class Estate:
             primary = self.primaries.pop(vm_id, None)
         if primary:
             primary.close(discard=True)
-        self.machinery.forget(self._tracking(vm_id))
+        self.machinery.forget(self.folders.tracking(vm_id))
 
     def repopulate(self) -> None:
         """Look again which VMs are here, and which of them are on."""
@@ -226,25 +227,21 @@ class Estate:
                 self.halves.update(vm_id, failure=str(error))
 
     def _guest(self, machine: datacentre.Machine) -> Guest:
-        folder = self.context.data / "disks" / machine.id
+        folder = self.folders.disks(machine.id)
         if not self.machinery.has_disks(machine, folder):
             # It is made anew, and a map of changes would vouch for what was in it.
-            self._try(machine.id, self.machinery.distrust, self._tracking(machine.id))
+            self._try(machine.id, self.machinery.distrust, self.folders.tracking(machine.id))
         return self.machinery.guest(machine, folder)
 
     def _disk_bytes(self, vm_id: str) -> int:
         guest = self.guests.get(vm_id)
         return sum(disk.size for disk in guest.disks.values()) if guest else 0
 
-    def _tracking(self, vm_id: str) -> Path:
-        return self.context.data / "tracking" / vm_id
-
     def _forget_tracking_but(self, wanted: set[str]) -> None:
         """A kill between the end of a relation and that of its tracking leaves a map that fits no later relation."""
-        folder = self.context.data / "tracking"
-        for found in self.machinery.tracked(folder):
+        for found in self.machinery.tracked(self.folders.tracked):
             if found not in wanted:
-                self.machinery.forget(folder / found)
+                self.machinery.forget(self.folders.tracking(found))
 
     def _half_changed(self, vm_id: str) -> None:
         with self._lock:

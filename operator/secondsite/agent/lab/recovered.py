@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 
 from secondsite import logs
 from secondsite.agent.lab.changeover import Changeovers
@@ -24,6 +23,7 @@ from secondsite.wire.problems import Code, Refusal
 _log = logs.get(__name__)
 
 FAILED_OVER = frozenset({"FailedOverWaitingCompletion", "FailedOver"})
+NOT_FAILED_OVER: dict[str, object] = {"failover_point": None, "failover_clone": "", "planned": False}
 
 
 class Recovered:
@@ -73,7 +73,7 @@ class Recovered:
         self._changes.power(vm_id, on=True)
         clone = store.open_clone(half.failover_clone)
         try:
-            guest = self._machinery.guest_on(clone, landed(replica, half), self._folder(vm_id))
+            guest = self._machinery.guest_on(clone, landed(replica, half), self._changes.folders.disks(vm_id))
         except BaseException:
             clone.close()
             raise
@@ -137,9 +137,3 @@ class Recovered:
             self._halves.step(half.vm_id, Event.CANCEL_FAILOVER, **NOT_FAILED_OVER)
         elif half.state == "FailedOver":
             self.forget_others(half, store)
-
-    def _folder(self, vm_id: str) -> Path:
-        return self._changes.disk(vm_id, "any").parent
-
-
-NOT_FAILED_OVER: dict[str, object] = {"failover_point": None, "failover_clone": "", "planned": False}

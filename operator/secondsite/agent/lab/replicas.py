@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from secondsite import logs
 from secondsite.agent.lab.engine import EngineError, StoreDamaged
+from secondsite.agent.lab.folders import Folders
 from secondsite.agent.lab.halves import Halves
 from secondsite.agent.lab.replica import ReplicaStore
 from secondsite.agent.lab.works import Works
@@ -16,10 +16,10 @@ _log = logs.get(__name__)
 
 
 class Replicas:
-    """All replicas of a site by VM, in `folder/replicas`; what people asked to keep goes to `folder/kept`."""
+    """All replicas of a site by VM. What people asked to keep is set aside."""
 
-    def __init__(self, folder: Path, halves: Halves, works: Works, *, keep_every_cycle: bool) -> None:
-        self._folder = folder
+    def __init__(self, folders: Folders, halves: Halves, works: Works, *, keep_every_cycle: bool) -> None:
+        self._folders = folders
         self._halves = halves
         self._works = works
         self._keep_every_cycle = keep_every_cycle
@@ -36,10 +36,6 @@ class Replicas:
         """The replica of a VM, or None."""
         return self._stores.get(vm_id)
 
-    def folder(self, vm_id: str) -> Path:
-        """Where a replica's files lie."""
-        return self._folder / "replicas" / vm_id
-
     def open(self, vm_id: str) -> ReplicaStore:
         """The replica of a VM, made where there is none."""
         with self._lock:
@@ -49,7 +45,7 @@ class Replicas:
 
     def _make(self, vm_id: str) -> ReplicaStore:
         keep = self._keep_every_cycle
-        return ReplicaStore(vm_id, self.folder(vm_id), self._halves, self._works, keep_every_cycle=keep)
+        return ReplicaStore(vm_id, self._folders.replica(vm_id), self._halves, self._works, keep_every_cycle=keep)
 
     def try_open(self, vm_id: str) -> None:
         """At the start, when nobody else asks for it: open it, or remember why it cannot be.
@@ -69,7 +65,7 @@ class Replicas:
                 return
             store = self._taken_out(vm_id)
             if store is None:
-                self._works.machinery.remove_store(self.folder(vm_id))
+                self._works.machinery.remove_store(self._folders.replica(vm_id))
             else:
                 store.discard()
 
@@ -92,8 +88,8 @@ class Replicas:
                 return
             if store is not None:
                 store.close()
-            aside = self._folder / "kept" / f"{vm_id}-{self._works.clock.now():%Y%m%dT%H%M%S%f}"
-            self._works.machinery.set_aside(self.folder(vm_id), aside)
+            aside = self._folders.kept(f"{vm_id}-{self._works.clock.now():%Y%m%dT%H%M%S%f}")
+            self._works.machinery.set_aside(self._folders.replica(vm_id), aside)
             _log.warning("the replica that was kept is set aside for a new one", vm=vm_id, folder=str(aside))
 
     def close(self) -> None:
@@ -102,7 +98,7 @@ class Replicas:
             store.close()
 
     def _is_there(self, vm_id: str) -> bool:
-        return vm_id in self._stores or self._works.machinery.is_stored(self.folder(vm_id))
+        return vm_id in self._stores or self._works.machinery.is_stored(self._folders.replica(vm_id))
 
     def _taken_out(self, vm_id: str) -> ReplicaStore | None:
         """A store that is a replica's no more; None where it is too damaged to be opened. Lock held."""

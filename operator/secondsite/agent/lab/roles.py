@@ -77,7 +77,7 @@ class Roles:
         estate.changes.begin(change)
         try:
             estate.replicas.set_aside(vm_id)
-            store = estate.changes.store(vm_id)
+            store = estate.folders.replica(vm_id)
             primary.retire(lambda source: estate.machinery.demote(source, store, change.generation))
         except (EngineError, OSError) as error:
             estate.changes.undo(change)
@@ -137,13 +137,13 @@ class Roles:
         )
 
     def _promote(self, change: Changeover, store: ReplicaStore) -> None:
-        vm_id, changes, machinery = change.vm_id, self._estate.changes, self._estate.machinery
+        vm_id, folders, machinery = change.vm_id, self._estate.folders, self._estate.machinery
         replica = self._estate.documents.get(Replica, vm_id)
         names = [slot_id(slot) for slot, _ in replica.disks] if replica else []
-        disks = {name: changes.disk(vm_id, name) for name in names}
+        disks = {name: folders.disk(vm_id, name) for name in names}
         # Those that were excluded must be there before: one that is made later would cost the others their map.
-        machinery.make_disks(Machine.model_validate_json(change.machine), changes.disk(vm_id, "any").parent, names)
-        machinery.promote(store.store, changes.tracking(vm_id), disks)
+        machinery.make_disks(Machine.model_validate_json(change.machine), folders.disks(vm_id), names)
+        machinery.promote(store.store, folders.tracking(vm_id), disks)
 
     def _require_prepared(self, half: Half) -> None:
         if find(half.side, half.state, Event.PEER_REVERSED, half.look) is None:

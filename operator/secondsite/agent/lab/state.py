@@ -14,7 +14,7 @@ from secondsite.agent.lab.commits import Commits
 from secondsite.agent.lab.counters import Window
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.table import Look
-from secondsite.wire.facts import AdapterSetting, DiskSlot, Mode, Point, Replication, State, TestVM
+from secondsite.wire.facts import AdapterSetting, DiskSlot, Point, Replication, State, TestVM
 from secondsite.wire.inventory import Adapter
 
 T = TypeVar("T", bound="Document")
@@ -88,11 +88,6 @@ class Half(Document, frozen=True):
     rpo_time: datetime | None = None
     rpo_source_time: datetime | None = None
     """Of the newest point since `rpo_time`; None before the first."""
-
-    @property
-    def mode(self) -> Mode:
-        """VMReplicationMode."""
-        return self.side
 
     @property
     def look(self) -> Look:

@@ -36,11 +36,11 @@ class Verbs:
         self._estate = estate
         self._reporter = reporter
         both: dict[Verb, Handler] = {
-            Verb.UPDATE_SETTINGS: self._update_settings,
             Verb.RESET_STATISTICS: self._reset_statistics,
             Verb.REFRESH_INVENTORY: self._refresh,
         }
-        self._on_primary, self._elsewhere = dict(both), dict(both)
+        self._on_primary = dict(both)
+        self._elsewhere = {**both, Verb.UPDATE_SETTINGS: self._update_settings}
         for family in families:
             self._on_primary |= family.on_primary
             self._elsewhere |= family.elsewhere
@@ -60,20 +60,20 @@ class Verbs:
         return result
 
     def _update_settings(self, command: Command) -> Result:
+        """Of a replica; a primary's may change its disks too."""
         wish = cast("arguments.UpdateSettings", command.arguments)
-        self._estate.halves.require(command.vm_id, command.vm_id, Event.UPDATE_SETTINGS)
+        halves, vm_id = self._estate.halves, command.vm_id
+        halves.require(vm_id, vm_id, Event.UPDATE_SETTINGS)
         # Another RPO target counts from here on.
-        self._estate.halves.amend(command.vm_id, lambda half: rpo.settled(half, self._estate.clock.now()))
-        self._step(command.vm_id, Event.UPDATE_SETTINGS, settings=replication(wish.settings))
+        halves.amend(vm_id, lambda half: rpo.settled(half, self._estate.clock.now()))
+        halves.step(vm_id, Event.UPDATE_SETTINGS, settings=replication(wish.settings))
         return {}
 
     def _reset_statistics(self, command: Command) -> Result:
-        self._step(command.vm_id, Event.RESET_STATISTICS, window=counters.Window(start=self._estate.clock.now()))
+        halves, vm_id = self._estate.halves, command.vm_id
+        halves.require(vm_id, vm_id, Event.RESET_STATISTICS)
+        halves.step(vm_id, Event.RESET_STATISTICS, window=counters.Window(start=self._estate.clock.now()))
         return {}
-
-    def _step(self, vm_id: str, event: Event, **changes: object) -> None:
-        self._estate.halves.require(vm_id, vm_id, event)
-        self._estate.halves.step(vm_id, event, **changes)
 
     def _refresh(self, _command: Command) -> Result:
         if not self._estate.faults.on(Fault.INVENTORY_STALE):
