@@ -152,6 +152,7 @@ class Primary:
             self._stop = threading.Event()
         half, source = self._half(), self._source
         if half and source:
+            turns.expect_in_bounds(half, self.out_of_bounds)
             self._act(half, source, deed)
 
     def close(self, *, discard: bool = False) -> None:
