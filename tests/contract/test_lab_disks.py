@@ -163,3 +163,36 @@ async def test_row_37_a_disk_resized_at_one_side_ends_in_error_until_the_sizes_a
     # No resynchronization: every point is still there.
     assert points <= {point.id for point in await pair.target.driver.points(DB)}
     assert all(verdict["identical"] for verdict in await pair.replay(DB))
+
+
+def resize(pair: LabPair, size: str) -> None:
+    centre = source_centre()
+    centre["vms"][1]["disks"][1]["size"] = size
+    pair.source.file.write_text(yaml.safe_dump(centre), encoding="utf-8")
+
+
+async def test_row_37_no_last_changes_are_sent_of_a_disk_that_has_outgrown_its_replica(tmp_path: Path) -> None:
+    async with running_pair(tmp_path, hurry=1.0) as pair:
+        await pair.protect(DB, "db", disks=2)
+        await pair.source.do(Verb.STOP_VM, DB)
+        resize(pair, "16MiB")
+        # Long before the turn that would find it out.
+        await pair.source.do(Verb.REFRESH_INVENTORY, "")
+        with pytest.raises(Refusal, match="out of bounds"):
+            await pair.source.do(Verb.PREPARE_FAILOVER, DB)
+        assert pair.source.driver.state(DB) != "PreparedForFailover"
+
+
+async def test_row_37_a_disk_that_became_smaller_keeps_no_site_from_starting(pair: LabPair) -> None:
+    await pair.protect(DB, "db", disks=2)
+    await pair.source.driver.stop()
+    resize(pair, "8MiB")
+    await pair.source.start()
+    await until(lambda: pair.source.driver.state(DB) == "Error")
+    assert "out of bounds: SCSI 0:1 has 8388608 bytes, its replica 12582912" in pair.source.relation(DB).message
+    resize(pair, "12MiB")
+    await pair.source.restart()
+    await pair.source.do(Verb.RESUME, DB)
+    await pair.more_cycles(1, DB)
+    assert pair.states(DB) == HEALTHY
+    assert all(verdict["identical"] for verdict in await pair.replay(DB))

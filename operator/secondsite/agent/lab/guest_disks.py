@@ -50,7 +50,10 @@ def make_disks(machine: Machine, folder: Path, but: Collection[str]) -> None:
 
 
 def open_disk(path: Path, machine: Machine, index: int) -> SourceDisk:
-    """The disk's file; where it is new, its first content is written before it gets its name."""
+    """The disk's file; where it is new, its first content is written before it gets its name.
+
+    It never shrinks: one that the data-centre file has smaller by now stays as large as it is.
+    """
     size = int(machine.disks[index].size)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +63,7 @@ def open_disk(path: Path, machine: Machine, index: int) -> SourceDisk:
         _fill(disk, machine, index)
         disk.close()
         fresh.rename(path)
-    return SourceDisk(path, size)
+    return SourceDisk(path, max(size, path.stat().st_size))
 
 
 def _fill(disk: SourceDisk, machine: Machine, index: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from secondsite.agent.driver import SiteContext
-from secondsite.agent.lab import counters
+from secondsite.agent.lab import counters, resized
 from secondsite.agent.lab.answers import Answers
 from secondsite.agent.lab.associations import Associations
 from secondsite.agent.lab.choice import offered
@@ -75,6 +75,7 @@ class Site:
 
     def start(self) -> None:
         self.estate.open()
+        resized.notice(self.estate)
         self.reporter.start(self.estate)
         self.faults.start()
         self.associations.resume()
