@@ -22,7 +22,8 @@ from secondsite.wire.operations import OperationAnswer, OperationRequest, Verb
 from secondsite.wire.problems import Code, Refusal
 from secondsite.wire.resources import ReservationWish
 from support.memory_driver import VM_ID, MemoryDriver
-from support.site_side import NAMESPACE, Ends, Lease, agent_at, free_port, registered, until
+from support.patience import until
+from support.site_side import NAMESPACE, Ends, Lease, agent_at, free_port, registered
 
 
 @pytest.fixture

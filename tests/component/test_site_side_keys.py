@@ -18,7 +18,8 @@ from secondsite.sandbox.control_plane import ControlPlane
 from secondsite.wire.arguments import Nothing
 from secondsite.wire.operations import Verb
 from support.memory_driver import VM_ID
-from support.site_side import NAMESPACE, Ends, agent_at, broken, free_port, until
+from support.patience import until
+from support.site_side import NAMESPACE, Ends, agent_at, broken, free_port
 
 
 @pytest.fixture

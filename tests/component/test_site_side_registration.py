@@ -16,7 +16,8 @@ from secondsite.errors import SpecRefused
 from secondsite.plan.actions import CreateAuthority, IssueBundle, Register
 from secondsite.sandbox.control_plane import ControlPlane
 from secondsite.trust.certificates import utc_now
-from support.site_side import NAMESPACE, Ends, agent_at, broken, free_port, registered, until
+from support.patience import until
+from support.site_side import NAMESPACE, Ends, agent_at, broken, free_port, registered
 
 
 @pytest.fixture

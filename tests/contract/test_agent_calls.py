@@ -13,8 +13,9 @@ from secondsite.wire.facts import Ledger, Operation, Relation
 from secondsite.wire.operations import Request, Verb, digest
 from secondsite.wire.problems import Code, Refusal
 from support.agent_calls import ENABLE, ended, finish, refused, start
-from support.agents import FENCE, Caller, Running, command, enrol, eventually, running
+from support.agents import FENCE, Caller, Running, command, enrol, running
 from support.memory_driver import OTHER_VM, VM_ID, MemoryDriver
+from support.patience import until
 from support.vault import Vault
 
 
@@ -32,7 +33,7 @@ def driver() -> MemoryDriver:
 async def site(tmp_path: Path, vault: Vault, driver: MemoryDriver) -> AsyncIterator[Running]:
     enrol(tmp_path, vault)
     async with running(tmp_path, driver) as agent:
-        await eventually(agent.agent.settled)
+        await until(agent.agent.settled)
         yield agent
 
 
@@ -176,10 +177,10 @@ async def test_settings_reach_the_driver_and_the_feed_and_outlive_the_agent(tmp_
     enrol(tmp_path, vault)
     settings, later = Settings(fence=FENCE, bandwidth_limit_bytes_per_second=70000), MemoryDriver()
     async with running(tmp_path, MemoryDriver()) as agent:
-        await eventually(agent.agent.settled)
+        await until(agent.agent.settled)
         await agent.caller(vault).put("/v1/settings", settings)
     async with running(tmp_path, later) as agent:
-        await eventually(agent.agent.settled)
+        await until(agent.agent.settled)
         page = await agent.caller(vault).changes(wait=5)
     assert later.settings == settings
     assert [getattr(e.facts, "settings_digest", "") for e in page.entries if e.id == "site"] == [digest(settings)]

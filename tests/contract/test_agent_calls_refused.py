@@ -15,8 +15,9 @@ from secondsite.wire.identity import IdentityRequest
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code
 from support.agent_calls import ENABLE, ended, finish, refused, start
-from support.agents import FENCE, SITE, Caller, Running, command, enrol, eventually, running
+from support.agents import FENCE, SITE, Caller, Running, command, enrol, running
 from support.memory_driver import MemoryDriver
+from support.patience import until
 from support.vault import Vault
 
 
@@ -34,7 +35,7 @@ def driver() -> MemoryDriver:
 async def site(tmp_path: Path, vault: Vault, driver: MemoryDriver) -> AsyncIterator[Running]:
     enrol(tmp_path, vault)
     async with running(tmp_path, driver) as agent:
-        await eventually(agent.agent.settled)
+        await until(agent.agent.settled)
         yield agent
 
 
@@ -64,7 +65,7 @@ async def test_a_fence_outlives_the_agent(tmp_path: Path, vault: Vault) -> None:
     enrol(tmp_path, vault)
     for fence, code in ((FENCE, ""), (FENCE.model_copy(update={"term": 1}), Code.FENCED)):
         async with running(tmp_path, MemoryDriver()) as agent:
-            await eventually(agent.agent.settled)
+            await until(agent.agent.settled)
             answer = await agent.caller(vault).put("/v1/settings", Settings(fence=fence))
             assert answer.code == code
 

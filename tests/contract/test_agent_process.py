@@ -13,19 +13,9 @@ import aiohttp
 from secondsite.wire.facts import Operation
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code
-from support.agents import (
-    FENCE,
-    HOST,
-    AgentProcess,
-    Caller,
-    bundle,
-    command,
-    enrol,
-    eventually,
-    process,
-    spawn,
-)
+from support.agents import FENCE, HOST, AgentProcess, Caller, bundle, command, enrol, process, spawn
 from support.memory_driver import OTHER_VM, VM_ID
+from support.patience import until
 from support.vault import Vault
 
 CHECK = {"owner": "shop/drill", "name": "up", "type": "Heartbeat"}
@@ -79,7 +69,7 @@ async def test_a_kill_in_mid_operation_loses_nothing_and_begins_nothing_twice(tm
     async with process(tmp_path) as agent:
         caller = Caller(agent.url, vault)
         await settled(caller)
-        await eventually(lambda: len(performed(tmp_path)) == 3)
+        await until(lambda: len(performed(tmp_path)) == 3)
         assert performed(tmp_path) == ["k1 False", "k2 False", "k1 True"]
         assert await state_of(caller, "k1") == "Running"
         assert await state_of(caller, "k2") == "Interrupted"
@@ -123,7 +113,7 @@ async def test_whatever_was_answered_survives_a_kill_at_any_moment(tmp_path: Pat
             await settled(caller)
             busy = [asyncio.create_task(command_until_it_dies(caller, f"t{turn}-{n}")) for n in range(3)]
             target = len(answered) + 7 * (turn + 1)
-            await eventually(lambda target=target: len(answered) >= target)  # type: ignore[misc] # bound per turn
+            await until(lambda target=target: len(answered) >= target)  # type: ignore[misc] # bound per turn
             await agent.kill()
             await asyncio.gather(*busy)
     async with process(tmp_path) as agent:
@@ -164,7 +154,7 @@ async def test_a_stopped_operation_is_taken_up_again(tmp_path: Path) -> None:
     async with process(tmp_path) as agent:
         caller = Caller(agent.url, vault)
         await settled(caller)
-        await eventually(lambda: performed(tmp_path) == ["k1 False", "k1 True"])
+        await until(lambda: performed(tmp_path) == ["k1 False", "k1 True"])
 
 
 async def failure(data: Path, *arguments: str, listen: str = f"https://{HOST}:0") -> str:
@@ -220,4 +210,4 @@ async def in_use(agent: AgentProcess) -> None:
         connections = psutil.Process(agent.process.pid).net_connections("tcp")
         return any(c.status == psutil.CONN_ESTABLISHED and c.laddr.port == port for c in connections)
 
-    await eventually(connected)
+    await until(connected)

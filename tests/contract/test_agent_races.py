@@ -17,8 +17,9 @@ from secondsite.wire.agent import Fence, Settings
 from secondsite.wire.facts import Ledger, Operation
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code
-from support.agents import FENCE, Running, command, enrol, eventually, running
+from support.agents import FENCE, Running, command, enrol, running
 from support.memory_driver import VM_ID, MemoryDriver
+from support.patience import until
 from support.vault import Vault
 
 PROBE = {"owner": "shop/t/1", "name": "up", "type": "Heartbeat", "periodSeconds": 1, "timeoutSeconds": 5}
@@ -42,7 +43,7 @@ async def test_a_command_that_comes_while_the_agent_starts_is_carried_out_once(t
     vault, driver = Vault(), SlowToConfigure()
     enrol(tmp_path, vault)
     async with running(tmp_path, MemoryDriver()) as site:
-        await eventually(site.agent.settled)
+        await until(site.agent.settled)
         assert (await site.caller(vault).put("/v1/settings", Settings(fence=FENCE))).status == 200
     async with running(tmp_path, driver) as site:
         operator = site.caller(vault)
@@ -50,7 +51,7 @@ async def test_a_command_that_comes_while_the_agent_starts_is_carried_out_once(t
         assert (await operator.put("/v1/operations/k1", command())).code == Code.SETTLING
         assert (await operator.changes()).settling
         driver.let.set()
-        await eventually(site.agent.settled)
+        await until(site.agent.settled)
         assert (await operator.put("/v1/operations/k1", command())).json["state"] == "Succeeded"
         assert [one.key for one in driver.commands] == ["k1"]
 
@@ -59,14 +60,14 @@ async def test_a_probe_that_ends_with_a_command_does_not_undo_its_books(tmp_path
     vault, driver = Vault(), MemoryDriver()
     enrol(tmp_path, vault)
     async with running(tmp_path, driver) as site:
-        await eventually(site.agent.settled)
+        await until(site.agent.settled)
         operator = site.caller(vault)
         driver.holding = True
         await operator.put("/v1/operations/suspend", command(Verb.SUSPEND))
         await operator.put("/v1/operations/probe", command(Verb.CHECK_TEST_VM, intent="i2", arguments=PROBE))
-        await eventually(lambda: len(driver.commands) == 2)
+        await until(lambda: len(driver.commands) == 2)
         driver.go.set()
-        await eventually(lambda: {"suspend", "probe"} == succeeded(site))
+        await until(lambda: {"suspend", "probe"} == succeeded(site))
         assert changes(site) == 1
     async with running(tmp_path, MemoryDriver()) as site:
         assert changes(site) == 1
@@ -100,7 +101,7 @@ async def test_a_command_is_refused_that_a_newer_fence_overtakes_on_its_way(tmp_
     vault, driver, gate = Vault(), MemoryDriver(), threading.Event()
     enrol(tmp_path, vault)
     async with running(tmp_path, driver) as site:
-        await eventually(site.agent.settled)
+        await until(site.agent.settled)
         operator, store = site.caller(vault), site.agent.store
         assert (await operator.put("/v1/operations/k1", command())).json["state"] == "Succeeded"
         # The store is busy, so the next command is admitted and then waits to learn whether its key is known.
@@ -111,11 +112,11 @@ async def test_a_command_is_refused_that_a_newer_fence_overtakes_on_its_way(tmp_
             return gate.wait(10)
 
         busy = asyncio.create_task(store.run(hold))
-        await eventually(entered.is_set)
+        await until(entered.is_set)
         older = asyncio.create_task(operator.put("/v1/operations/k2", command(intent="i2")))
-        await eventually(lambda: bool(store._queued))
+        await until(lambda: bool(store._queued))
         newer = asyncio.create_task(site.agent.fences.admit(FENCE.model_copy(update={"term": 4, "holder": "b"})))
-        await eventually(lambda: len(store._queued) == 2)
+        await until(lambda: len(store._queued) == 2)
         gate.set()
         await asyncio.gather(busy, newer)
         assert (await older).code == Code.FENCED
@@ -132,17 +133,17 @@ async def test_a_defect_of_the_agent_ends_the_operation_and_frees_the_vm(
     vault, driver = Vault(), MemoryDriver()
     enrol(tmp_path, vault)
     async with running(tmp_path, driver) as site:
-        await eventually(site.agent.settled)
+        await until(site.agent.settled)
         operator = site.caller(vault)
         with monkeypatch.context() as patched:
             patched.setattr(module, name, broken)
             await operator.put("/v1/operations/k1", command())
-            await eventually(lambda: states(site) == {"k1": "Interrupted"})
+            await until(lambda: states(site) == {"k1": "Interrupted"})
         fact = site.agent.feed.fact(Operation, "k1")
         assert isinstance(fact, Operation)
         assert (fact.code, "ZeroDivisionError" in fact.message) == (Code.INTERNAL, True)
         await operator.put("/v1/operations/k2", command(attempt=2))
-        await eventually(lambda: states(site) == {"k1": "Interrupted", "k2": "Succeeded"})
+        await until(lambda: states(site) == {"k1": "Interrupted", "k2": "Succeeded"})
 
 
 def states(site: Running) -> dict[str, str]:

@@ -16,8 +16,9 @@ from secondsite.trust.keys import fingerprint, make_request, new_key, requested_
 from secondsite.trust.names import Role
 from secondsite.wire.identity import CertificateInstall, IdentityRequest, TrustUpdate
 from secondsite.wire.problems import Code, Refusal
-from support.agents import SITE, bundle, certificate_for, command, enrol, eventually, running
+from support.agents import SITE, bundle, certificate_for, command, enrol, running
 from support.memory_driver import MemoryDriver
+from support.patience import until
 from support.vault import DAY, Vault
 
 
@@ -58,7 +59,7 @@ async def test_a_registered_agent_shows_its_certificate_and_serves(tmp_path: Pat
         pinned = (await operator.get("/v1/agent")).json["keyFingerprint"]
         assert driver.context is None
         await operator.register(vault)
-        await eventually(agent.agent.settled)
+        await until(agent.agent.settled)
         info = (await operator.get("/v1/agent")).json
         assert (info["registered"], info["site"], info["keyFingerprint"]) == (True, SITE, pinned)
         assert operator.gate.seen is not None
@@ -100,12 +101,12 @@ async def test_a_certificate_that_does_not_fit_is_refused(tmp_path: Path, vault:
 async def test_renewal_keeps_open_connections_and_changes_the_key(tmp_path: Path, vault: Vault) -> None:
     enrol(tmp_path, vault)
     async with running(tmp_path, MemoryDriver()) as agent:
-        await eventually(agent.agent.settled)
+        await until(agent.agent.settled)
         operator = agent.caller(vault)
         before = (await operator.get("/v1/agent")).json["keyFingerprint"]
         cursor = (await operator.changes()).cursor
         polls = [asyncio.create_task(operator.changes(cursor, 60)) for _ in range(5)]
-        await eventually(lambda: len(list(agent.agent.connections())) == len(polls))
+        await until(lambda: len(list(agent.agent.connections())) == len(polls))
         await operator.register(vault)
         after = (await operator.get("/v1/agent")).json["keyFingerprint"]
         assert operator.gate.seen is not None

@@ -19,8 +19,9 @@ from secondsite.wire.resources import (
     TestNetworkWish,
     TombstoneWish,
 )
-from support.agents import FENCE, Caller, enrol, eventually, running
+from support.agents import FENCE, Caller, enrol, running
 from support.memory_driver import VM_ID, MemoryDriver
+from support.patience import until
 from support.vault import Vault
 
 OWNER = Owner(vault="v", control_plane="cluster-1")
@@ -36,7 +37,7 @@ async def operator(tmp_path: Path) -> AsyncIterator[Caller]:
     vault = Vault()
     enrol(tmp_path, vault)
     async with running(tmp_path, MemoryDriver()) as agent:
-        await eventually(agent.agent.settled)
+        await until(agent.agent.settled)
         yield agent.caller(vault)
 
 
@@ -118,7 +119,7 @@ async def test_a_change_that_hangs_is_answered_and_costs_nobody_else_his_turn(tm
     driver.deaf = deaf
     enrol(tmp_path, vault)
     async with running(tmp_path, driver) as agent:
-        await eventually(agent.agent.settled)
+        await until(agent.agent.settled)
         agent.agent.turns = Turns(patience=0.5)
         operator = agent.caller(vault)
         hung = await asyncio.gather(*(operator.put(f"/v1/associations/a{n}", ASSOCIATION) for n in range(3)))
@@ -128,6 +129,6 @@ async def test_a_change_that_hangs_is_answered_and_costs_nobody_else_his_turn(tm
         # One that never had its turn was not begun behind its caller's back.
         assert driver.calls == 1
         driver.go.set()
-        await eventually(lambda: not driver.inside)
+        await until(lambda: not driver.inside)
         assert (await operator.put("/v1/associations/a1", ASSOCIATION)).status == 200
         assert (driver.calls, driver.most) == (2, 1)

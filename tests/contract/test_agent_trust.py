@@ -17,8 +17,9 @@ from secondsite.trust.names import Name, Role
 from secondsite.wire.agent import Settings
 from secondsite.wire.identity import TrustUpdate
 from secondsite.wire.problems import Code
-from support.agents import FENCE, Caller, Running, enrol, eventually, running
+from support.agents import FENCE, Caller, Running, enrol, running
 from support.memory_driver import MemoryDriver
+from support.patience import until
 from support.vault import DAY, Vault
 
 
@@ -31,7 +32,7 @@ def vault() -> Vault:
 async def site(tmp_path: Path, vault: Vault) -> AsyncIterator[Running]:
     enrol(tmp_path, vault)
     async with running(tmp_path, MemoryDriver()) as agent:
-        await eventually(agent.agent.settled)
+        await until(agent.agent.settled)
         yield agent
 
 
@@ -89,7 +90,7 @@ async def test_the_revoked_lose_their_connection_and_get_no_other(site: Running,
     async with session:
         cursor = (await operator.changes()).cursor
         poll = asyncio.create_task(session.get(f"{site.url}/v1/changes", params={"cursor": cursor, "wait": "60"}))
-        await eventually(lambda: len(list(site.agent.connections())) > 0)
+        await until(lambda: len(list(site.agent.connections())) > 0)
         update = TrustUpdate(authorities=[], revoked=(serial_to_text(victim.peer.serial),))
         assert (await operator.put("/v1/identity/trust", update)).status == 200
         with pytest.raises(aiohttp.ClientError):

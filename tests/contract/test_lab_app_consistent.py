@@ -15,8 +15,9 @@ from secondsite.wire.arguments import CheckTestVM, StartTestFailover, UpdateSett
 from secondsite.wire.facts import Relation
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Refusal
-from support.lab import SETTINGS, LabPair, running_pair, until
+from support.lab import SETTINGS, LabPair, running_pair
 from support.lab_centres import WEB
+from support.patience import until
 
 # An hour is two seconds, a cycle begins every half second.
 HURRY = 1800

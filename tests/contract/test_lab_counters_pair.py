@@ -12,8 +12,9 @@ from secondsite.agent.lab.host_log import Record
 from secondsite.wire.arguments import Settings, UpdateSettings
 from secondsite.wire.facts import Counters
 from secondsite.wire.operations import Verb
-from support.lab import LabPair, LabSite, running_pair, until
+from support.lab import LabPair, LabSite, running_pair
 from support.lab_centres import WEB, source_centre, target_centre
+from support.patience import until
 
 WINDOW_SECONDS = 1.0
 KNOBS = {"monitoringSeconds": WINDOW_SECONDS * 60}

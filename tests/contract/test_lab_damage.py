@@ -19,8 +19,9 @@ from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Refusal
 from support.engine_damage import flip
 from support.engine_pair import BLOCK
-from support.lab import LabPair, running_pair, until
+from support.lab import LabPair, running_pair
 from support.lab_centres import WEB
+from support.patience import until
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from secondsite.wire.facts import Relation
 from secondsite.wire.inventory import VM
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
-from support.lab import SETTINGS, LabPair, running_pair, until
+from support.lab import SETTINGS, LabPair, running_pair
 from support.lab_centres import DB, source_centre, target_centre
+from support.patience import until
 
 HEALTHY = ("Replicating", "Replicating")
 

@@ -19,8 +19,9 @@ from secondsite.wire.facts import Relation
 from secondsite.wire.inventory import VM, Network, Pool, Site
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Refusal
-from support.lab import SETTINGS, LabPair, free_port, running_pair, same_but_time, until
+from support.lab import SETTINGS, LabPair, free_port, running_pair, same_but_time
 from support.lab_centres import DB, LEGACY, WEB, source_centre
+from support.patience import until
 
 FROZEN = SETTINGS.model_copy(update={"interval_seconds": 900})
 

@@ -14,8 +14,9 @@ from secondsite.agent.lab.state import Documents, Half
 from secondsite.wire.facts import State
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
-from support.lab import LabPair, LabSite, make_pair, running_pair, until
+from support.lab import LabPair, LabSite, make_pair, running_pair
 from support.lab_centres import DB, WEB
+from support.patience import until
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from secondsite.wire.inventory import Association, Pool, Tombstone
 from secondsite.wire.operations import Verb, digest
 from secondsite.wire.problems import Code, Refusal
 from secondsite.wire.resources import ReservationWish, TombstoneWish
-from support.lab import ASSOCIATION, LabPair, free_port, make_pair, running_pair, until
+from support.lab import ASSOCIATION, LabPair, free_port, make_pair, running_pair
 from support.lab_centres import DB, LEGACY, WEB
+from support.patience import until
 from support.vault import Vault
 
 MAC = "00:15:5D:00:00:01"

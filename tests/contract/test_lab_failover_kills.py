@@ -14,10 +14,11 @@ from secondsite.wire.arguments import Failover
 from secondsite.wire.base import Message
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Refusal
-from support.lab import LabSite, until
+from support.lab import LabSite
 from support.lab_centres import WEB
 from support.lab_deaths import Died, dying
 from support.lab_failover import MovingPair, moving_pair
+from support.patience import until
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from secondsite.wire.arguments import CheckTestVM, Failover, Resynchronize, Star
 from secondsite.wire.inventory import VM
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
-from support.lab import ASSOCIATION, until
+from support.lab import ASSOCIATION
 from support.lab_centres import DB, LEGACY, WEB
 from support.lab_failover import MovingPair, moving_pair
+from support.patience import until
 
 
 @pytest.fixture

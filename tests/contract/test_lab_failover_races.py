@@ -11,9 +11,9 @@ import pytest
 from secondsite.wire.arguments import Failover, Removal
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Refusal
-from support.lab import until
 from support.lab_centres import WEB
 from support.lab_failover import moving_pair
+from support.patience import until
 
 
 async def test_row_33_disabling_in_the_middle_of_a_reversal_makes_no_vm_disappear(

@@ -12,9 +12,9 @@ from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.state import Changeover, Document, Half, Placement
 from secondsite.wire.arguments import Failover
 from secondsite.wire.operations import Verb
-from support.lab import until
 from support.lab_centres import WEB
 from support.lab_failover import MovingPair, moving_pair
+from support.patience import until
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 from secondsite.wire.arguments import Failover, StartTestFailover, StopTestFailover
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
-from support.lab import until
 from support.lab_centres import WEB, large_source_centre, target_centre
 from support.lab_failover import MovingPair, moving_pair
+from support.patience import until
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from support.lab import running_pair, until
+from support.lab import running_pair
 from support.lab_centres import WEB
+from support.patience import until
 
 
 @pytest.mark.parametrize("fault", ["HostCrash", "DiskTouchedOffline"])

@@ -16,8 +16,9 @@ from secondsite.wire.inventory import VM
 from secondsite.wire.inventory import Site as SiteFact
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
-from support.lab import SETTINGS, LabPair, LabSite, running_pair, until
+from support.lab import SETTINGS, LabPair, LabSite, running_pair
 from support.lab_centres import DB, WEB, large_source_centre
+from support.patience import until
 
 
 @pytest.fixture

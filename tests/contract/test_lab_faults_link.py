@@ -12,8 +12,9 @@ import pytest
 from secondsite.wire.agent import NO_FENCE, Settings
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
-from support.lab import LabPair, LabSite, running_pair, until
+from support.lab import LabPair, LabSite, running_pair
 from support.lab_centres import DB, WEB, large_source_centre
+from support.patience import until
 
 
 @pytest.fixture

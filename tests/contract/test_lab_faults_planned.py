@@ -11,8 +11,9 @@ from secondsite.agent.lab.fault_catalogue import KINDS, Scope
 from secondsite.agent.lab.fault_schedule import read_steps
 from secondsite.agent.lab.faults import Fault
 from secondsite.errors import SecondsiteError
-from support.lab import LabPair, LabSite, make_pair, running_pair, until
+from support.lab import LabPair, LabSite, make_pair, running_pair
 from support.lab_centres import WEB, source_centre
+from support.patience import until
 
 
 async def on(site: LabSite) -> list[str]:

@@ -12,8 +12,9 @@ import yaml
 from secondsite.wire.arguments import StartTestFailover
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
-from support.lab import running_pair, until
+from support.lab import running_pair
 from support.lab_centres import WEB, source_centre, target_centre
+from support.patience import until
 
 
 async def test_a_test_vm_takes_as_long_as_the_knob_says(tmp_path: Path) -> None:

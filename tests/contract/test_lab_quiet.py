@@ -12,8 +12,9 @@ import pytest
 from secondsite.agent.lab.driver import LabDriver
 from secondsite.agent.lab.guests import Guest
 from secondsite.wire.facts import Relation
-from support.lab import LabPair, make_pair, running_pair, until
+from support.lab import LabPair, make_pair, running_pair
 from support.lab_centres import WEB, source_centre
+from support.patience import until
 
 
 def silent_centre() -> dict[str, Any]:

@@ -14,8 +14,9 @@ from secondsite.wire.arguments import Resynchronize, StartTestFailover, StopTest
 from secondsite.wire.arguments import Settings as Wish
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
-from support.lab import SETTINGS, LabPair, running_pair, until
+from support.lab import SETTINGS, LabPair, running_pair
 from support.lab_centres import DB, WEB, target_centre
+from support.patience import until
 
 
 @pytest.fixture

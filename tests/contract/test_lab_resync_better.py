@@ -15,8 +15,9 @@ from secondsite.wire.arguments import UpdateSettings
 from secondsite.wire.facts import Relation
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
-from support.lab import SETTINGS, LabPair, make_pair, running_pair, until
+from support.lab import SETTINGS, LabPair, make_pair, running_pair
 from support.lab_centres import WEB, large_source_centre, source_centre
+from support.patience import until
 
 BETTER = source_centre() | {"capabilities": ["ScanAfterCrash", "Synchronize"]}
 SLOW = SETTINGS.model_copy(update={"interval_seconds": 900, "rpo_target_seconds": 1800})

@@ -11,8 +11,9 @@ from secondsite.wire.agent import Settings as SiteSettings
 from secondsite.wire.arguments import Failover
 from secondsite.wire.facts import Relation
 from secondsite.wire.operations import Verb
-from support.lab import SETTINGS, running_pair, until
+from support.lab import SETTINGS, running_pair
 from support.lab_centres import DB, WEB, source_centre
+from support.patience import until
 
 HOUR = timedelta(hours=1)
 

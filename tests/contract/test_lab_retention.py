@@ -11,8 +11,9 @@ import pytest
 from secondsite.agent.lab.replica import ReplicaStore
 from secondsite.wire.arguments import StartTestFailover, StopTestFailover
 from secondsite.wire.operations import Verb
-from support.lab import SETTINGS, LabPair, running_pair, until
+from support.lab import SETTINGS, LabPair, running_pair
 from support.lab_centres import WEB
+from support.patience import until
 
 # A recovery point in 0.5 s, kept for 2 s.
 HURRY = 7200.0

@@ -15,8 +15,9 @@ from secondsite.wire.facts import Relation
 from secondsite.wire.inventory import VM, Site
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
-from support.lab import SETTINGS, LabPair, running_pair, until
+from support.lab import SETTINGS, LabPair, running_pair
 from support.lab_centres import DB, WEB, large_source_centre, target_centre
+from support.patience import until
 
 READY, IR, WAITING = "ReadyForInitialReplication", "InitialReplicationInProgress", "WaitingForInitialReplication"
 LIMIT = SiteSettings(fence=NO_FENCE, bandwidth_limit_bytes_per_second=4_000_000)

@@ -12,8 +12,9 @@ from secondsite.wire.facts import Relation
 from secondsite.wire.inventory import VM
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
-from support.lab import LabPair, running_pair, until
+from support.lab import LabPair, running_pair
 from support.lab_centres import WEB
+from support.patience import until
 
 OK = ("Replicating", "Replicating")
 TEST = "demo/rehearsal/1"

@@ -12,8 +12,9 @@ from secondsite.agent.lab.state import Association
 from secondsite.wire.arguments import UpdateSettings
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
-from support.lab import ASSOCIATION, SETTINGS, LabPair, LabSite, running_pair, until
+from support.lab import ASSOCIATION, SETTINGS, LabPair, LabSite, running_pair
 from support.lab_centres import WEB, source_centre
+from support.patience import until
 
 OK = ("Replicating", "Replicating")
 CALM = SETTINGS.model_copy(update={"interval_seconds": 900})

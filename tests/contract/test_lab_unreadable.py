@@ -13,8 +13,9 @@ from secondsite.wire.arguments import StartTestFailover
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Code, Refusal
 from support.engine_damage import flip
-from support.lab import LabPair, running_pair, until
+from support.lab import LabPair, running_pair
 from support.lab_centres import WEB
+from support.patience import until
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import asyncio
 import io
 import os
 import sys
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -208,11 +207,3 @@ def command(verb: Verb = Verb.SUSPEND, **given: Any) -> OperationRequest:
     """A request that is fine as it is; `given` changes single fields."""
     fields: dict[str, Any] = {"vm_id": VM_ID, "intent": "i1", "attempt": 1, "epoch": 1, "fence": FENCE}
     return OperationRequest.model_validate({"verb": verb, **fields, **given})
-
-
-async def eventually(holds: Callable[[], bool], seconds: float = 10) -> None:
-    """Return as soon as `holds`; fail after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to hold in time"
-        await asyncio.sleep(0.01)

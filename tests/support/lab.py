@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -42,6 +41,7 @@ from secondsite.wire.feed import AnyFact
 from secondsite.wire.operations import Verb
 from secondsite.wire.resources import AssociationWish, StoragePair
 from support.lab_centres import WEB, source_centre, target_centre
+from support.patience import DEADLINE_SECONDS, until
 from support.vault import Vault
 
 F = TypeVar("F", bound=AnyFact)
@@ -51,7 +51,6 @@ ASSOCIATION = "production-recovery"
 # A resynchronization by itself would begin at some hours of the day only.
 SETTINGS = Settings(interval_seconds=30, retention_hours=24, rpo_target_seconds=90, auto_resynchronize=False)
 HURRY = 60.0
-DEADLINE_SECONDS = 20.0
 
 
 class RecordingSink:
@@ -248,14 +247,6 @@ async def running_pair(folder: Path, **options: Any) -> AsyncIterator[LabPair]:
     finally:
         await pair.source.driver.stop()
         await pair.target.driver.stop()
-
-
-async def until(condition: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> None:
-    """Wait for a condition; fail when it does not come."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true in time"
-        await asyncio.sleep(0.02)
 
 
 def same_but_time(one: Relation, other: Relation) -> bool:

@@ -27,7 +27,8 @@ from secondsite.wire.base import Message
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Refusal
 from secondsite.wire.resources import AssociationWish
-from support.lab import HURRY, LabSite, SiteTLS, until
+from support.lab import HURRY, LabSite, SiteTLS
+from support.patience import until
 from support.vault import Vault
 
 

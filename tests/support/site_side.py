@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from secondsite.controller.vaultkeys import VaultKeys, bundle_secret_name, from_
 from secondsite.plan.actions import CreateAuthority, DropRegistration, IssueBundle, Register
 from secondsite.trust.bundle import RegistrationBundle
 from support.memory_driver import MemoryDriver
+from support.patience import until
 
 NAMESPACE = "recovery"
 
@@ -144,13 +144,6 @@ async def registered(ends: Ends, folder: Path, driver: MemoryDriver | None = Non
     async with agent_at(ends.endpoint, folder / "data", bundle, driver) as agent:
         await ends.register()
         yield agent
-
-
-async def until(holds: Callable[[], bool], seconds: float = 15.0) -> None:
-    """Wait for a condition; fails when it does not come about."""
-    async with asyncio.timeout(seconds):
-        while not holds():
-            await asyncio.sleep(0.02)
 
 
 @contextmanager

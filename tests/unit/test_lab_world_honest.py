@@ -12,11 +12,12 @@ from secondsite.wire.arguments import Nothing, StartTestFailover, StopTestFailov
 from secondsite.wire.base import Message
 from secondsite.wire.operations import Verb
 from secondsite.wire.problems import Refusal
-from support.lab import LabPair, running_pair, until
+from support.lab import LabPair, running_pair
 from support.lab_centres import WEB, source_centre
 from support.lab_world import person
 from support.lab_world.commands import message
 from support.lab_world.world import World, quiet
+from support.patience import until
 
 Step = tuple[str, str]
 """Who (source, target, guest), and what: a verb, or how many writes."""
