@@ -197,3 +197,22 @@ async def test_row_37_a_disk_that_became_smaller_keeps_no_site_from_starting(pai
     await pair.more_cycles(1, DB)
     assert pair.states(DB) == HEALTHY
     assert all(verdict["identical"] for verdict in await pair.replay(DB))
+
+
+async def test_a_vm_whose_disk_cannot_be_opened_takes_no_other_with_it(pair: LabPair) -> None:
+    await pair.protect(DB, "db", disks=2)
+    await pair.protect()
+    await pair.source.driver.stop()
+    (disk,) = pair.source.data.rglob(f"{DB}/SCSI-0-1.raw")
+    disk.rename(disk.with_suffix(".away"))
+    disk.mkdir()
+    await pair.source.start()
+    assert pair.source.driver.state(DB) == "Error"
+    assert "SCSI-0-1.raw" in pair.source.relation(DB).message
+    await pair.more_cycles()
+    disk.rmdir()
+    disk.with_suffix(".away").rename(disk)
+    await pair.source.restart()
+    await pair.source.do(Verb.RESUME, DB)
+    await pair.more_cycles(1, DB)
+    assert pair.states(DB) == HEALTHY

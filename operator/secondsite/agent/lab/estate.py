@@ -88,8 +88,10 @@ class Estate:
         self.repopulate()
         stuck = self.changes.stuck
         each = self.machinery.each
-        guests = each(self._guest, [machine for machine in self.centre.vms if machine.id not in stuck])
-        self.guests |= {guest.machine.id: guest for guest in guests}
+        machines = [machine for machine in self.centre.vms if machine.id not in stuck]
+        each(lambda machine: self._try(machine.id, self._open_guest, machine), machines)
+        # What is wrong with their disks has been said.
+        stuck = stuck | {machine.id for machine in machines if machine.id not in self.guests}
         kept = [replica.vm_id for replica in self.documents.all(Replica).values() if replica.disks]
         each(self.replicas.try_open, [vm_id for vm_id in kept if vm_id not in stuck])
         primaries = [half for half in self.halves.all() if half.side == "Primary"]
@@ -225,6 +227,9 @@ class Estate:
                 self.halves.step(vm_id, Event.CYCLE_REFUSED, failure=str(error))
             elif half:
                 self.halves.update(vm_id, failure=str(error))
+
+    def _open_guest(self, machine: datacentre.Machine) -> None:
+        self.guests[machine.id] = self._guest(machine)
 
     def _guest(self, machine: datacentre.Machine) -> Guest:
         folder = self.folders.disks(machine.id)
