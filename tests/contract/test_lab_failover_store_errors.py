@@ -12,6 +12,7 @@ from secondsite.agent.lab.estate import Estate
 from secondsite.agent.lab.state import Changeover, Document, Half, Placement
 from secondsite.wire.arguments import Failover
 from secondsite.wire.operations import Verb
+from secondsite.wire.problems import Refusal
 from support.lab_centres import WEB
 from support.lab_failover import MovingPair, moving_pair
 from support.patience import until
@@ -74,3 +75,23 @@ async def test_row_29_a_reversal_that_could_not_be_noted_leaves_the_vm_running(
     await moving.west.do(Verb.REVERSE_REPLICATION, WEB, arguments)
     await moving.writes_on(moving.west)
     assert moving.states() == ("Replicating", "Replicating")
+
+
+async def test_row_48_a_start_that_failed_does_not_come_true_at_the_agents_next_one(
+    moving: MovingPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await moving.pair.source.driver.stop()
+    await moving.west.do(Verb.FAILOVER, WEB, Failover())
+
+    def fail(*_: object) -> None:
+        raise OSError("too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(estate_of(moving).machinery, "guest_on", fail)
+        with pytest.raises(Refusal, match="too many open files"):
+            await moving.west.do(Verb.START_VM, WEB)
+    await moving.west.restart()
+    assert WEB not in estate_of(moving).recovered.guests
+    await moving.west.do(Verb.START_VM, WEB)
+    assert WEB in estate_of(moving).recovered.guests
+    await moving.pair.source.start()

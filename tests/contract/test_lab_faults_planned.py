@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from secondsite.agent.lab.clock import utc_now
 from secondsite.agent.lab.fault_catalogue import KINDS, Scope
-from secondsite.agent.lab.fault_schedule import read_steps
+from secondsite.agent.lab.fault_schedule import Schedule, read_steps
 from secondsite.agent.lab.faults import Fault
+from secondsite.agent.lab.socket import NAME
+from secondsite.agent.lab.state import Document, Documents
 from secondsite.errors import SecondsiteError
 from support.lab import LabPair, LabSite, make_pair, running_pair
 from support.lab_centres import WEB, source_centre
@@ -53,6 +58,41 @@ async def test_a_data_centre_file_plans_its_faults_once(tmp_path: Path) -> None:
 def skewed(pair: LabPair) -> bool:
     site = pair.source.driver._site
     return site is not None and site.estate.faults.on(Fault.CLOCK_SKEW) is not None
+
+
+def test_what_a_file_plans_is_planned_once_although_the_agent_died_over_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = Documents(tmp_path / "lab.db")
+    schedule = Schedule(documents, utc_now)
+    content: list[dict[str, Any]] = [
+        {"after": "1h", "fault": "ClockSkew", "value": 5},
+        {"after": "2h", "fault": "LinkDown"},
+    ]
+    put = documents.put
+
+    def die(id_: str, document: Document) -> None:
+        if id_ == "file":
+            raise OSError("killed")
+        put(id_, document)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(documents, "put", die)
+        with pytest.raises(OSError, match="killed"):
+            schedule.plan_once(content)
+    schedule.plan_once(content)
+    schedule.plan_once(content)
+    assert [item.step.fault for item in schedule.all()] == ["ClockSkew", "LinkDown"]
+    documents.close()
+
+
+async def test_what_is_no_request_at_all_is_answered_too(tmp_path: Path) -> None:
+    async with running_pair(tmp_path) as pair:
+        place = pair.source.data / NAME
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(str(place))
+            connection.sendall(b"[" * 60000 + b"\n")
+            assert "error" in json.loads(connection.makefile("rb").readline())
 
 
 def test_a_data_centre_file_that_plans_what_there_is_not_is_refused(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ class Media(Message):
     `path` is a folder as the site's agent sees it.
     """
 
-    path: str = Field(min_length=1, max_length=1024)
+    path: str = Field(min_length=1, max_length=1024, pattern=r"^[^\x00]+$")
 
 
 class Resynchronize(Message):

@@ -101,10 +101,11 @@ class Schedule:
         self._documents = documents
         self._now = now
 
-    def plan(self, steps: Iterable[Step]) -> None:
-        """Their times count from now."""
-        for step in steps:
-            item = PlannedFault(uuid.uuid4().hex, self._now() + timedelta(seconds=step.after), step)
+    def plan(self, steps: Iterable[Step], mark: str = "") -> None:
+        """Their times count from now. With a `mark`, the same ones again take the place of those that it named."""
+        for number, step in enumerate(steps):
+            name = f"{mark}-{number}" if mark else uuid.uuid4().hex
+            item = PlannedFault(name, self._now() + timedelta(seconds=step.after), step)
             self._documents.put(item.id, item)
 
     def plan_once(self, content: list[dict[str, Any]]) -> None:
@@ -112,8 +113,9 @@ class Schedule:
         steps = read_steps(content)
         said = FiledSchedule(hashlib.sha256(msgspec.json.encode(steps)).hexdigest() if steps else "")
         if said != (self._documents.get(FiledSchedule, "file") or FiledSchedule("")):
+            # Last: killed in between, the next start plans the same steps again instead of none.
+            self.plan(steps, said.digest)
             self._documents.put("file", said)
-            self.plan(steps)
 
     def all(self) -> list[PlannedFault]:
         """What is still to come, the next first."""

@@ -7,7 +7,7 @@ import contextlib
 from secondsite import logs
 from secondsite.agent.lab.changeover import Changeovers
 from secondsite.agent.lab.datacentre import Machine
-from secondsite.agent.lab.engine import EngineError, PointInUse, UnknownPoint
+from secondsite.agent.lab.engine import Clone, EngineError, PointInUse, UnknownPoint
 from secondsite.agent.lab.events import Event
 from secondsite.agent.lab.guests import Guest
 from secondsite.agent.lab.halves import Halves
@@ -71,14 +71,21 @@ class Recovered:
                 remedy="Cancel the failover, and protect the VM again; or repair its store.",
             )
         self._changes.power(vm_id, on=True)
-        clone = store.open_clone(half.failover_clone)
         try:
-            guest = self._machinery.guest_on(clone, landed(replica, half), self._changes.folders.disks(vm_id))
+            guest = self._opened(vm_id, store.open_clone(half.failover_clone), landed(replica, half))
         except BaseException:
-            clone.close()
+            # A start that failed must not come true at the next one of the agent.
+            self._changes.power(vm_id, on=False)
             raise
         self.guests = self.guests | {vm_id: guest}
         guest.turn_on()
+
+    def _opened(self, vm_id: str, clone: Clone, machine: Machine) -> Guest:
+        try:
+            return self._machinery.guest_on(clone, machine, self._changes.folders.disks(vm_id))
+        except BaseException:
+            clone.close()
+            raise
 
     def machine(self, vm_id: str) -> Machine | None:
         """The VM as it runs here; None where it is off."""

@@ -22,6 +22,7 @@ import contextlib
 import json
 import os
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -104,9 +105,9 @@ class LabSocket:
     def _reply(self, line: bytes) -> dict[str, Any]:
         try:
             return self._answer(json.loads(line))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, RecursionError, TypeError, ValueError) as error:
             return {"error": f"not a request that is known here: {error!r}"}
-        except (EngineError, OSError, Refusal, SecondsiteError) as error:
+        except (EngineError, OSError, Refusal, SecondsiteError, sqlite3.Error) as error:
             return {"error": str(error)}
 
 
