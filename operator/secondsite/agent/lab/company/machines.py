@@ -30,7 +30,7 @@ class Maker:
     def __init__(self, site: SitePlan, seed: int) -> None:
         self._site = site
         # Reproducible is what it has to be, not secret.
-        self._random = random.Random(f"{seed} {site.name}")  # noqa: S311
+        self._random = random.Random(f"{seed} {site.name}")  # noqa: S311 - the same for the same seed
         self._nets = {net.name: net for net in NETS}
         self._hosts = {group.name: hosts(site, group) for group in GROUPS}
         self._clouds = {group.name: group.cloud for group in GROUPS}
