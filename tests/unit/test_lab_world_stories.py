@@ -139,3 +139,14 @@ def test_refusals_along_the_ways_are_clean() -> None:
             for side in world.sides:
                 verbs.perform(side, verb)
                 world.settle()
+
+
+def test_a_fault_of_a_vm_that_is_gone_can_be_switched_off() -> None:
+    world = protected()
+    world.west.fault("DuplicateNames", on=True)
+    for side in world.sides:
+        ask(world, side, Verb.DISABLE_REPLICATION)
+    assert ask(world, world.west, Verb.REMOVE_REPLICA) is None
+    assert len(world.west.site.estate.faults.all()) == 1
+    world.west.fault("DuplicateNames", on=False)
+    assert world.west.site.estate.faults.all() == []

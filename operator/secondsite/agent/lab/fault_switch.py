@@ -82,8 +82,9 @@ class FaultSwitch:
         return {"fault": fault.value, "vmID": vm_id}
 
     def switch_off(self, fault: Fault, vm: str = "") -> Mapping[str, str]:
-        """End it; what is not on is no error."""
-        vm_id = self.find(vm) if vm else ""
+        """End it; what is not on is no error. The VM of a fault may be gone meanwhile."""
+        broken = {active.vm_id for active in self._faults.all()}
+        vm_id = vm if vm in broken or not vm else self.find(vm)
         self._faults.clear(fault, vm_id)
         _log.warning("a fault is switched off", fault=fault.value, vm=vm_id)
         return {"fault": fault.value, "vmID": vm_id}
