@@ -7,4 +7,4 @@ from support.lab_world.story import Story
 
 
 def test_random_schedules_keep_every_rule_and_end_well() -> None:
-    tell(Story)
+    tell(Story, 11)

@@ -7,4 +7,4 @@ from support.lab_world.story import Story
 
 
 def test_as_many_schedules_again_end_well() -> None:
-    tell(Story)
+    tell(Story, 12)

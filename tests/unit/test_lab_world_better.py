@@ -7,4 +7,4 @@ from support.lab_world.story import BetterStory
 
 
 def test_random_schedules_of_better_sites_end_well() -> None:
-    tell(BetterStory)
+    tell(BetterStory, 13)
