@@ -6,12 +6,12 @@ the disks, a log that was not closed, a disk that was touched while the VM was o
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 from enum import StrEnum
-from zoneinfo import ZoneInfo
 
 from secondsite.agent.lab.clock import LabClock
 from secondsite.agent.lab.state import Half
+from secondsite.daily import Hours
 from secondsite.wire.facts import Replication
 
 WEEK = timedelta(days=7)
@@ -54,37 +54,13 @@ def start_due(half: Half, now: datetime) -> datetime | None:
 
 def opening(settings: Replication, now: datetime) -> datetime:
     """When the window is open next: now, or later. Start and end alike: always."""
-    local = now.astimezone(_zone(settings.resynchronize_time_zone))
-    start, end = _at(local, settings.resynchronize_start), _at(local, settings.resynchronize_end)
-    if _inside(local, start, end):
-        return now
-    following = start if local < start else _at(local + timedelta(days=1), settings.resynchronize_start)
-    return following.astimezone(UTC)
+    return _window(settings).opening(now)
 
 
 def closing(settings: Replication, now: datetime) -> datetime:
     """When the window that is open now ends; `now` where none is."""
-    local = now.astimezone(_zone(settings.resynchronize_time_zone))
-    start, end = _at(local, settings.resynchronize_start), _at(local, settings.resynchronize_end)
-    if not _inside(local, start, end):
-        return now
-    ends = end if local < end else _at(local + timedelta(days=1), settings.resynchronize_end)
-    return ends.astimezone(UTC)
+    return _window(settings).closing(now)
 
 
-def _inside(local: datetime, start: datetime, end: datetime) -> bool:
-    """A window that crosses midnight is open in the evening of its day and in the morning after."""
-    return start <= local < end if start < end else (local >= start or local < end)
-
-
-def _at(day: datetime, text: str) -> datetime:
-    hour, _, minute = text.partition(":")
-    return day.replace(hour=int(hour), minute=int(minute), second=0, microsecond=0)
-
-
-def _zone(name: str) -> tzinfo:
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        # Who set it has checked the name by a newer database than ours.
-        return UTC
+def _window(settings: Replication) -> Hours:
+    return Hours(settings.resynchronize_start, settings.resynchronize_end, settings.resynchronize_time_zone)
