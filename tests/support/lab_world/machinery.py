@@ -18,6 +18,7 @@ from secondsite.agent.lab.engine import (
     MediaRefused,
     PeerClient,
     Post,
+    Promoted,
     PromotedAway,
     ReplicationSource,
     SourceDisk,
@@ -196,8 +197,9 @@ class MemoryMachinery(Machinery):
     def promoted_away(self, store: Path) -> PromotedAway | None:
         return self.files.retired.get(store)
 
-    def failed_over(self, store: TargetStore) -> tuple[str, str, int] | None:
-        return cast("MemoryStore", store).held.promoted
+    def failed_over(self, store: TargetStore) -> Promoted | None:
+        promoted = cast("MemoryStore", store).held.promoted
+        return Promoted(*promoted) if promoted else None
 
     def fail_over(self, store: TargetStore, point: str, clone: str, generation: int) -> Clone:
         return cast("Clone", roles.fail_over(cast("MemoryStore", store), point, clone, generation, self.life))

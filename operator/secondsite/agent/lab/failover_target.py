@@ -144,7 +144,7 @@ class FailoverTarget:
         standing = self._estate.machinery.failed_over(store_of(self._estate, half).store)
         if standing is None:
             raise Refusal(Code.STATE_CONFLICT, f"{half.vm_name} was not failed over", remedy="Fail it over first.")
-        return standing[2]
+        return standing.generation
 
     def _question(self, half: Half, wish: arguments.ReverseReplication) -> Reversal:
         if half.peer_site != wish.peer_site:
@@ -166,7 +166,7 @@ class FailoverTarget:
         standing = self._estate.machinery.failed_over(store.store)
         if standing is not None:
             # An attempt that the half never heard of: its VM was never started.
-            self._estate.machinery.cancel_failover(store.store, standing[1])
+            self._estate.machinery.cancel_failover(store.store, standing.clone)
         generation = max(store.store.status().generation, half.generation) + 1
         for _ in range(_CHOICES):
             points = store.points()

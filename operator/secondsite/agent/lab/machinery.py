@@ -22,6 +22,7 @@ from secondsite.agent.lab.engine import (
     Link,
     PeerClient,
     Post,
+    Promoted,
     PromotedAway,
     RecoveryPoint,
     ReplicationSource,
@@ -194,10 +195,9 @@ class Machinery:
         """What is left of a replica that became a primary; None where that did not happen."""
         return engine.promoted_away(store)
 
-    def failed_over(self, store: TargetStore) -> tuple[str, str, int] | None:
-        """Point, clone and generation of the failover that stands."""
-        promoted = store.promoted
-        return (promoted.point, promoted.clone, promoted.generation) if promoted else None
+    def failed_over(self, store: TargetStore) -> Promoted | None:
+        """The failover that stands."""
+        return store.promoted
 
     def fail_over(self, store: TargetStore, point: str, clone: str, generation: int) -> Clone:
         """See `engine.fail_over`."""

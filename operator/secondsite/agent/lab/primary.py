@@ -242,12 +242,10 @@ class Primary:
     def _failed(self, half: Half, error: Exception, started: datetime) -> None:
         outcome = cycles.failed(half, str(error), turns.kind_of(error), started, self._clock)
         _log.warning("replication failed", vm=half.vm_name, state=half.state, outcome=outcome.event, error=str(error))
-        if outcome.event is None:
-            self._halves.update(self.vm_id, **outcome.changes)
-        elif outcome.event is Event.RESYNC_NEEDED:
+        if outcome.event is Event.RESYNC_NEEDED:
             self._require_resync(str(outcome.changes["failure"]), self._clock.now() + self._clock.retry)
         else:
-            self._halves.step(self.vm_id, outcome.event, **outcome.changes)
+            turns.take(self._halves, self.vm_id, outcome)
 
     def _look_at_log(self) -> None:
         """In the watch's turn (rows 14, 19)."""

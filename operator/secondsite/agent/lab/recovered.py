@@ -131,11 +131,11 @@ class Recovered:
     def _catch_up(self, half: Half, store: ReplicaStore) -> None:
         standing = self._machinery.failed_over(store.store)
         if standing and half.state not in FAILED_OVER | {"RecoveryInProgress"}:
-            point = next(point for point in store.points() if point.id == standing[0])
+            point = next(point for point in store.points() if point.id == standing.point)
             newest = store.points()[-1]
             planned = point.id == newest.id and point.consistency is Consistency.Synced
             fact = point_fact(half.vm_name, point)
-            changes = {"failover_point": fact, "failover_clone": standing[1], "planned": planned}
+            changes = {"failover_point": fact, "failover_clone": standing.clone, "planned": planned}
             self._halves.step(half.vm_id, Event.FAILOVER, **changes)
         if self._halves.state(half.vm_id) == "RecoveryInProgress":
             self._halves.step(half.vm_id, Event.FAILOVER_DONE)

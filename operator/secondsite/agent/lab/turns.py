@@ -50,10 +50,15 @@ class Turn:
 
     def note(self, outcome: Outcome) -> None:
         """Take what came out to the half."""
-        if outcome.event is None:
-            self.halves.update(self.half.vm_id, **outcome.changes)
-        else:
-            self.halves.step(self.half.vm_id, outcome.event, **outcome.changes)
+        take(self.halves, self.half.vm_id, outcome)
+
+
+def take(halves: Halves, vm_id: str, outcome: Outcome) -> None:
+    """Take to the half of a VM what came out: an event, or only what has changed."""
+    if outcome.event is None:
+        halves.update(vm_id, **outcome.changes)
+    else:
+        halves.step(vm_id, outcome.event, **outcome.changes)
 
 
 class OutOfBoundsError(EngineError):

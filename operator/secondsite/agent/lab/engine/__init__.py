@@ -37,6 +37,7 @@ from secondsite.agent.lab.engine.primary.disk import SourceDisk
 from secondsite.agent.lab.engine.primary.disk_sets import change_disks
 from secondsite.agent.lab.engine.primary.quiesce import Quiesce, shut_down
 from secondsite.agent.lab.engine.primary.source import ReplicationSource
+from secondsite.agent.lab.engine.replica.catalogue import Promoted
 from secondsite.agent.lab.engine.replica.clone import Clone
 from secondsite.agent.lab.engine.replica.retention import retention
 from secondsite.agent.lab.engine.replica.scrub import ScrubProgress, ScrubResult
@@ -92,6 +93,7 @@ __all__ = [
     "PointInUse",
     "Post",
     "Progress",
+    "Promoted",
     "PromotedAway",
     "Quiesce",
     "QuiesceFailed",
