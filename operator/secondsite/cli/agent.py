@@ -79,8 +79,8 @@ def run(
     """
     logs.configure(log_level, log_format)
     # Only this command needs the agent's libraries, and loading them takes a while.
-    from secondsite.agent.main import Options  # noqa: PLC0415
-    from secondsite.agent.main import run as serve  # noqa: PLC0415
+    from secondsite.agent.main import Options  # noqa: PLC0415 - as said above
+    from secondsite.agent.main import run as serve  # noqa: PLC0415 - as said above
 
     try:
         say = functools.partial(print, flush=True)

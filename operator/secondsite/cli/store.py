@@ -41,7 +41,7 @@ def repair(folder: Path) -> None:
 
 def _examine(folder: Path, *, repair: bool) -> None:
     # Only these commands need the engine's libraries.
-    from secondsite.agent.lab.engine import EngineError  # noqa: PLC0415
+    from secondsite.agent.lab.engine import EngineError  # noqa: PLC0415 - as said above
     from secondsite.agent.lab.engine.check import fsck  # noqa: PLC0415 - as above
 
     stores = fsck.find_stores(folder)
